@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""MoCap Anything for Blender: capture any skeleton's motion from video."""

@@ -1,0 +1,1 @@
+"""All that an inference needs: types of the seam, geometry, video, model, capture. Never imports bpy."""

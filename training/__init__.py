@@ -1,0 +1,1 @@
+"""Data, training, evaluation and baselines; never shipped with the extension."""

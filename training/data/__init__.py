@@ -1,0 +1,1 @@
+"""Assets: baked and procedural creatures in one form."""
