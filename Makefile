@@ -1,0 +1,39 @@
+# Everything here works from a fresh clone: each target makes what it needs first.
+.PHONY: setup demo test test-oldest test-blender lint zip clean
+
+VENV := .venv
+OLDEST := .venv-4.2.23
+PYTEST := -m pytest -q
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml tools/setup.sh
+	tools/setup.sh $(VENV) blender,dev,train
+
+$(OLDEST)/.ready: pyproject.toml tools/setup.sh
+	tools/setup.sh $(OLDEST) blender-oldest,dev,train
+
+demo: setup
+	$(VENV)/bin/python tools/demo.py
+
+test: setup
+	$(VENV)/bin/python $(PYTEST) $(ARGS)
+
+test-oldest: $(OLDEST)/.ready
+	$(OLDEST)/bin/python $(PYTEST) $(ARGS)
+
+# A real Blender with a window, in a Debian system of its own under CHROOT; needs root
+test-blender: zip
+	tools/test_blender.sh $(ARGS)
+
+# mypy does not follow the editable installation, so the checkout is shown to it under the package's name
+lint: setup
+	$(VENV)/bin/ruff check .
+	mkdir -p $(VENV)/typing && ln -sfn ../.. $(VENV)/typing/mocap_anything
+	MYPYPATH=$(VENV)/typing $(VENV)/bin/mypy
+
+zip: setup
+	$(VENV)/bin/python tools/build_zip.py
+
+clean:
+	rm -rf out build dist

@@ -1,0 +1,87 @@
+"""The house rules: who may import whom, what enabling the extension may load, how long a module may be."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("addon", "backend", "training")
+# which rooms a room may import, besides itself
+ALLOWED_ROOMS = {"addon": {"backend"}, "backend": set(), "training": {"backend"}}
+# training bakes assets through the add-on's own reader of rigs
+ALLOWED_MODULES = {"training": {"addon.rig_reader", "addon.blender_versions"}}
+FORBIDDEN = {"backend": {"bpy", "mathutils", "bpy_extras", "numba", "scipy", "cv2", "tqdm"}, "addon": {"numba", "scipy", "cv2", "tqdm"}, "training": set()}
+HEAVY = {"torch", "av", "PIL", "safetensors"}
+
+
+def modules(room: str) -> list[Path]:
+    return sorted(p for p in (ROOT / room).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Every imported module as an absolute dotted name (ours without the package's own name), and whether it is imported on loading."""
+    package = path.relative_to(ROOT).parts[:-1]
+    tree = ast.parse(path.read_text("utf-8"), str(path))
+    lazy = {id(inner) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for inner in ast.walk(node)}
+    typing_only = {id(inner) for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        on_loading = id(node) not in lazy and id(node) not in typing_only
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, on_loading) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            name = ".".join([*base, *([node.module] if node.module else [])])
+            yield (name, on_loading)
+            # `from . import a, b`: the names are modules themselves
+            if node.level:
+                yield from ((f"{name}.{alias.name}".lstrip("."), on_loading) for alias in node.names)
+
+
+def room_of(name: str) -> str | None:
+    parts = name.split(".")
+    if parts[0] == "mocap_anything":
+        parts = parts[1:]
+    return parts[0] if parts and parts[0] in ROOMS else None
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_import_only_what_they_may(room: str) -> None:
+    wrong = []
+    for path in modules(room):
+        for name, _ in imports(path):
+            other = room_of(name)
+            permitted = any(name == module or name.startswith(module + ".") for module in ALLOWED_MODULES.get(room, ()))
+            if other not in (None, room) and other not in ALLOWED_ROOMS[room] and not permitted and name not in {m.rpartition(".")[0] for m in ALLOWED_MODULES.get(room, ())}:
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+            if name.split(".")[0] in FORBIDDEN[room]:
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_own_modules_are_imported_relatively() -> None:
+    wrong = [f"{path.relative_to(ROOT)} imports {name}" for room in ROOMS for path in modules(room) for name, _ in imports(path) if name.split(".")[0] == "mocap_anything"]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_addon_loads_nothing_heavy_at_import() -> None:
+    wrong = [f"{path.relative_to(ROOT)} imports {name}" for path in modules("addon") for name, on_loading in imports(path) if on_loading and name.split(".")[0] in HEAVY]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_enabling_the_extension_loads_no_torch() -> None:
+    """What makes enabling slow are these libraries; a clock would only measure the machine."""
+    code = f"import sys, bpy, mocap_anything; mocap_anything.register(); print([m for m in {sorted(HEAVY)} if m in sys.modules]); mocap_anything.unregister()"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_no_module_is_too_long() -> None:
+    long = {str(path.relative_to(ROOT)): lines for room in ROOMS for path in modules(room) if (lines := len(path.read_text("utf-8").splitlines())) > 500}
+    assert not long
