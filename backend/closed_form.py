@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .kinematics import bone_rotations
 from .rig import Rig
 
 _SQUARINGS = 7  # the start of Newton's iteration is the 128th power of the shifted Davenport matrix
@@ -192,11 +193,4 @@ def closed_form_motion(rig: Rig, reference_pose: np.ndarray, heads: np.ndarray, 
         torch.from_numpy(ref / rig.size).expand(len(heads), -1, -1, -1), torch.from_numpy(now / rig.size),
         torch.from_numpy(weights).expand(len(heads), -1, -1), torch.full((len(heads), count), noise, dtype=torch.float64), rig.carriers,
     )
-    return turns.numpy() @ rotation_part(reference_pose)
-
-
-def rotation_part(matrices: np.ndarray) -> np.ndarray:
-    """Proper rotations (..., 3, 3) nearest to the linear part of (..., 4, 4) or (..., 3, 3) matrices, scale and shear taken off."""
-    u, _, vt = np.linalg.svd(matrices[..., :3, :3])
-    u[..., :, 2] *= np.linalg.det(u @ vt)[..., None]
-    return u @ vt
+    return turns.numpy() @ bone_rotations(reference_pose)
