@@ -1,0 +1,178 @@
+"""Bake animated rig files into assets: `python -m mocap_anything.training.data.bake RIGS OUT [--only NAME…]`.
+
+RIGS holds an `index.json` (name, file, clips, split, kind, license) and a folder per rig. Each file is imported into an empty scene,
+read through the add-on's own rig reader, and every clip sampled through Blender's own evaluation at about 24 frames a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ...addon.rig_mesh import bound_meshes, thin_out
+from ...addon.rig_reader import read_rig
+from ...backend.rig import Rig
+from .asset import Asset, AssetClip, save_asset
+
+log = logging.getLogger(__name__)
+
+FPS = 24.0
+MAX_FRAMES = 96
+MAX_TRIANGLES = 3000
+_HELD_OUT_EVERY = 5
+
+
+def import_file(path: Path) -> None:
+    """Replace the scene by the file's: glTF, FBX or blend."""
+    if path.suffix.lower() == ".blend":
+        bpy.ops.wm.open_mainfile(filepath=str(path), load_ui=False)
+        return
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    if path.suffix.lower() != ".fbx":
+        bpy.ops.import_scene.gltf(filepath=str(path), loglevel=logging.ERROR)
+    elif bpy.app.version >= (4, 5, 0):  # the older importer stops at the lights of some files in Blender 5
+        bpy.ops.wm.fbx_import(filepath=str(path))
+    else:
+        bpy.ops.import_scene.fbx(filepath=str(path))
+
+
+def main_armature() -> bpy.types.Object:
+    """The armature that most vertices follow (of several, as in a face or a hat with its own)."""
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    armatures = [o for o in bpy.context.view_layer.objects if o.type == "ARMATURE" and len(o.data.bones)]
+    if not armatures:
+        raise ValueError("the file has no armature with bones")
+    return max(armatures, key=lambda a: (sum(len(b.object.data.vertices) for b in bound_meshes(a, depsgraph)), len(a.data.bones)))
+
+
+def actions_of(armature: bpy.types.Object) -> list[bpy.types.Action]:
+    """Actions that key at least one bone of the armature, by name."""
+    paths = tuple(f'pose.bones["{bpy.utils.escape_identifier(bone.name)}"]' for bone in armature.data.bones)
+    return sorted((a for a in bpy.data.actions if any(path.startswith(paths) for path in _curve_paths(a))), key=lambda a: a.name)
+
+
+def _curve_paths(action: bpy.types.Action) -> list[str]:
+    if hasattr(action, "fcurves"):
+        return [curve.data_path for curve in action.fcurves]
+    return [curve.data_path for layer in action.layers for strip in layer.strips for bag in strip.channelbags for curve in bag.fcurves]
+
+
+class ClipSampler:
+    """Plays an armature's actions through the depsgraph, with everything else in the scene taken away for speed."""
+
+    def __init__(self, armature: bpy.types.Object, names: tuple[str, ...]) -> None:
+        self.armature, self.names = armature, names
+        self.bones = [armature.pose.bones[name] for name in names]
+        data = armature.animation_data_create()
+        for track in list(data.nla_tracks):
+            data.nla_tracks.remove(track)
+        data.action = None
+        # Channels an action does not key keep what the file's own pose says, not what the clip before left.
+        self.initial = [bone.matrix_basis.copy() for bone in self.bones]
+        for other in list(bpy.context.scene.objects):
+            if other.type == "MESH":
+                bpy.data.objects.remove(other)
+
+    def play(self, action: bpy.types.Action) -> tuple[float, np.ndarray, np.ndarray]:
+        """(frames per second, pose (T, J, 4, 4), basis (T, J, 4, 4)) as Blender evaluates them."""
+        scene, data = bpy.context.scene, self.armature.animation_data
+        for bone, basis in zip(self.bones, self.initial, strict=True):
+            bone.matrix_basis = basis
+        data.action = action
+        if hasattr(data, "action_slot") and data.action_slot is None:
+            data.action_slot = data.action_suitable_slots[0]
+        scene_fps = scene.render.fps / scene.render.fps_base
+        first, last = action.frame_range
+        seconds = max(last - first, 0.0) / scene_fps
+        count = int(np.clip(round(seconds * FPS) + 1, 1, MAX_FRAMES))
+        pose, basis = np.empty((count, len(self.names), 4, 4)), np.empty((count, len(self.names), 4, 4))
+        for row in range(count):
+            frame = first + row * scene_fps / FPS
+            scene.frame_set(int(np.floor(frame)), subframe=float(frame - np.floor(frame)))
+            evaluated = self.armature.evaluated_get(bpy.context.evaluated_depsgraph_get()).pose.bones
+            for column, name in enumerate(self.names):
+                bone = evaluated[name]
+                pose[row, column], basis[row, column] = bone.matrix, bone.matrix_basis
+        data.action = None
+        return FPS, pose, basis
+
+
+def held_out(entry: dict[str, Any], names: list[str]) -> list[bool]:
+    """Which of a rig's clips are for validation: every fifth by name, all of a rig that is not for training.
+
+    Upper and lower case sort apart or together depending on who sorts; a clip that either order holds out is held out.
+    """
+    if entry["split"] != "train":
+        return [True] * len(names)
+    chosen: set[str] = set()
+    for order in (sorted(names), sorted(names, key=str.lower)):
+        chosen |= set(order[_HELD_OUT_EVERY - 1 :: _HELD_OUT_EVERY])
+    return [name in chosen for name in names]
+
+
+def bake(entry: dict[str, Any], folder: Path) -> Asset:
+    """One rig of the index as an Asset; leaves the imported scene behind, without its meshes."""
+    import_file(folder / entry["name"] / entry["file"])
+    armature = main_armature()
+    rig = read_rig(armature)
+    up = np.array(armature.matrix_world.to_3x3().inverted_safe() @ _world_up())
+    sampler = ClipSampler(armature, rig.names)
+    actions = actions_of(armature)
+    flags = held_out(entry, [action.name for action in actions])
+    clips = []
+    for action, flag in zip(actions, flags, strict=True):
+        fps, pose, _ = sampler.play(action)
+        clips.append(AssetClip(action.name, fps, pose.astype(np.float32), flag))
+    if not clips:
+        raise ValueError("no action keys a bone of the armature")
+    notes = {"species": entry.get("species", ""), "source": entry.get("source", ""), "file": entry["file"], "armature": armature.name}
+    license_name = str(entry["license"]).split(" ")[0]
+    return Asset(entry["name"], _thinned(rig), tuple(clips), up / np.linalg.norm(up), entry["kind"], entry["split"], license_name, notes)
+
+
+def _world_up() -> Any:
+    from mathutils import Vector  # exists only once bpy is imported
+
+    return Vector((0, 0, 1))
+
+
+def _thinned(rig: Rig) -> Rig:
+    return rig if rig.mesh is None else replace(rig, mesh=thin_out(rig.mesh, MAX_TRIANGLES))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Bake every rig of the index; a rig that fails is named and skipped."""
+    parser = argparse.ArgumentParser(prog="python -m mocap_anything.training.data.bake", description=__doc__.split("\n")[0])
+    parser.add_argument("rigs", type=Path, help="folder with index.json and a folder per rig")
+    parser.add_argument("out", type=Path, help="where NAME.npz go")
+    parser.add_argument("--only", nargs="+", default=[], help="bake these rigs alone")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    entries = [e for e in json.loads((args.rigs / "index.json").read_text()) if not args.only or e["name"] in args.only]
+    args.out.mkdir(parents=True, exist_ok=True)
+    failed: list[str] = []
+    for entry in entries:
+        try:
+            asset = bake(entry, args.rigs)
+        except Exception as error:  # one broken file must not stop the others
+            log.exception("%s failed", entry["name"])
+            failed.append(f"{entry['name']}: {error}")
+            continue
+        save_asset(asset, args.out / f"{entry['name']}.npz")
+        triangles = len(asset.rig.mesh.triangles) if asset.rig.mesh is not None else 0
+        log.info("%-34s %3d bones %3d driven %2d detached %3d clips %5d frames %5d triangles", asset.name, len(asset.rig), asset.rig.driven.sum(),
+                 (asset.rig.carriers != asset.rig.parents).sum(), len(asset.clips), sum(len(c.pose) for c in asset.clips), triangles)
+    log.info("%d of %d baked%s", len(entries) - len(failed), len(entries), "".join("\n  failed: " + line for line in failed))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
