@@ -1,0 +1,158 @@
+"""The compiled renderer: its geometry against a plain rasteriser, and what training relies on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+pytest.importorskip("cv2")
+
+from mocap_anything.training.render import Background, Creature, Look, Rendered, augment, render_clip  # noqa: E402
+from mocap_anything.training.render.raster import draw  # noqa: E402
+from mocap_anything.training.render.shapes import ball, limbs  # noqa: E402
+
+SIZE = 48
+
+
+def plain_raster(points: np.ndarray, triangles: np.ndarray, intrinsics: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and depths by testing every sample against every triangle in front of the camera, in screen space."""
+    fx, fy, cx, cy = intrinsics
+    ids, depth = np.full((side, side), -1), np.full((side, side), np.inf)
+    for number, triangle in enumerate(triangles):
+        corners = points[triangle].astype(np.float64)
+        if (corners[:, 2] <= 0).any():
+            continue
+        x, y = corners[:, 0] / corners[:, 2] * fx + cx, corners[:, 1] / corners[:, 2] * fy + cy
+        area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
+        if abs(area) < 1e-12:
+            continue
+        for row in range(side):
+            for column in range(side):
+                px, py = column + 0.5, row + 0.5
+                w = np.array([(x[1] - px) * (y[2] - py) - (x[2] - px) * (y[1] - py), (x[2] - px) * (y[0] - py) - (x[0] - px) * (y[2] - py), 0.0]) / area
+                w[2] = 1 - w[0] - w[1]
+                if (w >= 0).all():
+                    z = 1 / (w / corners[:, 2]).sum()
+                    if z < depth[row, column]:
+                        depth[row, column], ids[row, column] = z, number
+    return ids, depth
+
+
+def subject(seed: int, frames: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """A walking thing of balls: vertices (T, V, 3), triangles, rest and intrinsics whose crop follows it."""
+    rest, triangles = limbs()
+    upright = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float64)
+    turn = np.radians(20 + 50 * seed)
+    yaw = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+    vertices = np.stack([(rest @ yaw.T + [0.15 * t, 0, 0]) @ upright.T + [0, 0.6, 6] for t in range(frames)]).astype(np.float32)
+    intrinsics = []
+    for frame in vertices:
+        flat = frame[:, :2] / frame[:, 2:]
+        low, high = flat.min(0), flat.max(0)
+        focal = SIZE / (1.3 * float((high - low).max()))
+        intrinsics.append([focal, focal, *(SIZE / 2 - (low + high) / 2 * focal)])
+    return vertices, triangles, rest, np.array(intrinsics, np.float32)
+
+
+def rendered(seed: int, **options: object) -> Rendered:
+    vertices, triangles, rest, intrinsics = subject(seed)
+    rng = np.random.default_rng(seed)
+    look, background = Look.random(rng, np.full_like(rest, 0.5), rest), Background.random(rng)
+    background.occluder = ""
+    return render_clip(vertices, triangles, rest, intrinsics, SIZE, look, background, rng, np.array([0.0, -1.0, 0.0]), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equals_a_plain_rasteriser(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    points = (rng.normal(0, 1, (24, 3)) + [0, 0, 5]).astype(np.float32)
+    points[20:] = points[20]  # degenerate triangles among the rest
+    triangles = np.concatenate([rng.integers(0, 24, (20, 3)), [[20, 21, 22], [3, 3, 4]]]).astype(np.int32)
+    intrinsics = np.array([30.0, 27.0, 15.3, 17.1])
+    ids, depth = draw(points, triangles, intrinsics, 16, 2)
+    plain_ids, plain_depth = plain_raster(points, triangles, intrinsics * 2, 32)
+    assert (ids != plain_ids).mean() < 0.005  # samples exactly on an edge may fall either way
+    same = (ids == plain_ids) & (ids >= 0)
+    assert same.sum() > 100
+    np.testing.assert_allclose(depth[same], plain_depth[same], rtol=1e-5)
+
+
+def test_a_triangle_through_the_camera_plane_is_cut_not_lost() -> None:
+    points = np.array([[-5, 1, 10], [5, 1, 10], [0, 1, -10]], np.float32)  # a floor one unit below the eye that passes under the camera
+    ids, depth = draw(points, np.array([[0, 1, 2]], np.int32), np.array([16.0, 16.0, 16.0, 16.0]), 32, 1)
+    row = 30
+    assert (ids[row, 8:24] == 0).all()
+    np.testing.assert_allclose(depth[row, 16], 16.0 / (row + 0.5 - 16.0), rtol=1e-5)
+    assert (ids[:16] == -1).all()
+
+
+def test_the_same_seed_gives_the_same_clip() -> None:
+    one, other, third = rendered(3), rendered(3), rendered(4)
+    assert (one.images == other.images).all() and (one.mask == other.mask).all()
+    assert (one.images != third.images).any()
+    images = [augment(one.images, np.random.default_rng(s)) for s in (7, 7, 8)]
+    assert (images[0] == images[1]).all() and (images[0] != images[2]).any()
+
+
+@pytest.mark.parametrize("shutter", [0.0, 0.8])
+def test_the_mask_agrees_with_the_depth_and_the_vertices(shutter: float) -> None:
+    clip = rendered(1, shutter=shutter)
+    assert ((clip.mask > 0) == np.isfinite(clip.depth)).all()
+    vertices, _, _, intrinsics = subject(1)
+    for t in range(len(vertices)):
+        flat = vertices[t, :, :2] / vertices[t, :, 2:] * intrinsics[t, :2] + intrinsics[t, 2:]
+        inside = flat[:, 1].argsort()[len(flat) // 2]  # a vertex well within the body
+        column, row = np.floor(flat[inside]).astype(int)
+        assert clip.mask[t, row - 1:row + 2, column - 1:column + 2].max() > 128
+        ys, xs = np.nonzero(clip.mask[t] > 128)
+        slack = 1.5 + 4 * shutter
+        assert abs(xs.min() - flat[:, 0].min()) < slack and abs(xs.max() + 1 - flat[:, 0].max()) < slack
+        assert abs(ys.min() - flat[:, 1].min()) < 1.5 and abs(ys.max() + 1 - flat[:, 1].max()) < 1.5
+        nearest = clip.depth[t][np.isfinite(clip.depth[t])]
+        assert vertices[t, :, 2].min() - 0.05 < nearest.min() and nearest.max() < vertices[t, :, 2].max() + 0.05
+
+
+def test_the_backdrop_slides_with_the_crop() -> None:
+    for seed in range(20):
+        background = Background.random(np.random.default_rng(seed))
+        background.pan, background.shake = np.zeros(2), 0.0
+        first = background.image(0, np.array([0.0, 0.0]), 1.0, 64)
+        moved = background.image(3, np.array([0.25, -0.125]), 1.0, 64)
+        difference = np.abs(first[:56, 16:].astype(int) - moved[8:, :48])
+        assert np.median(difference) <= 2, seed
+
+
+def test_what_stands_before_the_subject_hides_it_and_leaves_the_mask() -> None:
+    vertices, triangles, rest, intrinsics = subject(2)
+    rng = np.random.default_rng(2)
+    look, background = Look.random(rng, np.full_like(rest, 0.5), rest), Background.random(rng)
+    background.occluder = ""
+    sphere, faces = ball(2)
+    middle = vertices.mean(1, keepdims=True) * 0.8
+    other = Creature((sphere * 0.3 + middle).astype(np.float32), faces, sphere, Look.random(rng, np.full_like(sphere, 0.5), sphere))
+    free = render_clip(vertices, triangles, rest, intrinsics, SIZE, look, background, rng, shutter=0.0)
+    hidden = render_clip(vertices, triangles, rest, intrinsics, SIZE, look, background, rng, shutter=0.0, extra=[other])
+    assert hidden.mask.sum() < 0.95 * free.mask.sum()
+    assert (hidden.mask <= free.mask).all()
+
+
+def test_an_occluder_of_the_scene_lowers_the_mask() -> None:
+    vertices, triangles, rest, intrinsics = subject(2)
+    rng = np.random.default_rng(5)
+    look, background = Look.random(rng, np.full_like(rest, 0.5), rest), Background.random(rng)
+    masks = {}
+    for kind in ("", "bars", "leaves"):
+        background.occluder = kind
+        masks[kind] = render_clip(vertices, triangles, rest, intrinsics, SIZE, look, background, rng, shutter=0.0).mask
+    assert masks["bars"].sum() < masks[""].sum() and masks["leaves"].sum() < masks[""].sum()
+
+
+def test_compiled_code_is_cached_outside_the_checkout() -> None:
+    import numba
+
+    root = Path(__file__).resolve().parents[2]
+    assert root not in Path(os.path.abspath(numba.config.CACHE_DIR)).parents

@@ -1,0 +1,9 @@
+"""The compiled renderer that draws training clips on a CPU."""
+
+from . import compiled as _compiled  # noqa: F401  (first: it says where compiled code is cached)
+from .appearance import Light, Look
+from .augment import augment
+from .background import Background
+from .scene import Creature, Rendered, render_clip
+
+__all__ = ["Background", "Creature", "Light", "Look", "Rendered", "augment", "render_clip"]
