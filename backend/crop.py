@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
-from torch.nn import functional
+from PIL import Image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,19 +40,31 @@ def crop_square(image: np.ndarray, center: np.ndarray, side: float, size: int, f
     Each axis is resampled by a triangle filter as wide as the shrinking demands (antialiased; bilinear when enlarging), exact to a fraction
     of a pixel. What lies outside the picture is `fill` (three values 0..255), or where that is None the mean of the picture's border.
     """
-    height, width = image.shape[:2]
-    scale = size / side
-    left, top = float(center[0]) - side / 2, float(center[1]) - side / 2
-    x0, x1, across = _weights(left, scale, size, width)
-    y0, y1, down = _weights(top, scale, size, height)
-    background = torch.tensor(fill if fill is not None else border_mean(image), dtype=torch.float32)
-    if x0 >= x1 or y0 >= y1:
-        return background.round().to(torch.uint8)[:, None, None].expand(3, size, size).clone()
-    window = torch.from_numpy(np.ascontiguousarray(image[y0:y1, x0:x1])).float()
-    rows = (down @ window.reshape(y1 - y0, -1)).reshape(size, x1 - x0, 3)
-    pixels = torch.einsum("px,yxc->cyp", across, rows)
-    inside = down.sum(1)[:, None] * across.sum(1)[None]
-    return (pixels + background[:, None, None] * (1 - inside)).round().clamp_(0, 255).to(torch.uint8)
+    if not (np.isfinite(center).all() and np.isfinite(side) and side > 0):
+        raise ValueError(f"a crop needs a finite centre and a positive side, not {center} and {side}")
+    corner = np.asarray(center, np.float64) - side / 2
+    reach = max(1.0, side / size) + 1
+    low = np.floor(corner - reach).astype(int)
+    high = np.ceil(corner + side + reach).astype(int)
+    window = Image.fromarray(_window(image, low, high, fill))
+    # Pillow's filter takes a box of fractional pixels and looks beyond its edges, which torch's interpolate cannot
+    box = (*(corner - low), *(corner + side - low))
+    resized = np.asarray(window.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0))
+    return torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))
+
+
+def _window(image: np.ndarray, low: np.ndarray, high: np.ndarray, fill: Fill) -> np.ndarray:
+    """Pixels [low, high) (x, y) of a picture, contiguous, with `fill` outside of it."""
+    limits = np.array(image.shape[1::-1])
+    first, past = np.clip(low, 0, limits), np.clip(high, 0, limits)
+    part = image[first[1] : past[1], first[0] : past[0]]
+    if (first == low).all() and (past == high).all():
+        return np.ascontiguousarray(part)
+    window = np.empty((high[1] - low[1], high[0] - low[0], 3), np.uint8)
+    window[:] = np.round(fill if fill is not None else border_mean(image))
+    x, y = np.clip(first - low, 0, high - low)
+    window[y : y + part.shape[0], x : x + part.shape[1]] = part
+    return window
 
 
 def crops(images: Sequence[np.ndarray], centers: np.ndarray, sides: np.ndarray, size: int, fill: Fill = None) -> torch.Tensor:
@@ -66,18 +78,3 @@ def border_mean(image: np.ndarray) -> tuple[float, float, float]:
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     red, green, blue = border.mean(0)
     return float(red), float(green), float(blue)
-
-
-def _weights(start: float, scale: float, size: int, length: int) -> tuple[int, int, torch.Tensor]:
-    """(first, past, weights (size, past - first)): the share of each picture pixel in each crop pixel along one axis.
-
-    Rows sum to 1 where the filter lies inside the picture, to less where it reaches out of it.
-    """
-    reach = max(1.0, 1.0 / scale)
-    centers = start + (torch.arange(size, dtype=torch.float64) + 0.5) / scale
-    low, high = int(np.floor(start - reach)), int(np.ceil(start + size / scale + reach))
-    pixels = torch.arange(low, high, dtype=torch.float64) + 0.5
-    weights = (1.0 - (pixels[None] - centers[:, None]).abs() / reach).clamp_(min=0.0)
-    weights /= weights.sum(1, keepdim=True)
-    first, past = min(max(low, 0), length), max(min(high, length), 0)
-    return first, past, weights[:, first - low : past - low].float() if past > first else weights[:, :0].float()

@@ -53,16 +53,17 @@ def _decode(container: InputContainer, stream: VideoStream, name: str) -> Iterat
             packet = next(packets, None)
         except (av.FFmpegError, OSError):  # the file ends within a packet: the decoder still holds frames
             broken, packet = broken + 1, None
-        last = packet is None or (packet.size == 0 and packet.dts is None)
-        if not last and packet.size == 0:  # AVI: the frame before stays
-            continue
+        if packet is not None and packet.size == 0:
+            if packet.dts is not None:  # AVI: the frame before stays
+                continue
+            packet = None
         try:
-            yield from stream.codec_context.decode(None if last else packet)  # None: give out what is held back
+            yield from stream.codec_context.decode(packet)  # None: give out what is held back
         except av.EOFError:
             break
         except av.FFmpegError:
             broken += 1
-        if last:
+        if packet is None:
             break
     if broken:
         log.warning("%s: %d damaged part(s) were left out.", name, broken)
@@ -191,22 +192,38 @@ def _ends_agree(path: Path, stamps: np.ndarray, keys: np.ndarray, complete: bool
     return agrees(0, _HEAD_FRAMES) and (complete or agrees(len(keys) - 1, len(stamps)))
 
 
-def _decode_stamps(path: Path) -> tuple[np.ndarray | None, np.ndarray, int]:
-    """(stamps or None, key stamps, frame count) by decoding all: slow, but right for any file."""
+def _decode_stamps(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(stamps as float with NaN where a frame has none, key stamps), in decoding order, by decoding all: slow, but right for any file."""
     container, stream = _open_container(path)
-    stamps: list[int | None] = []
+    stamps: list[float] = []
     keys: list[int] = []
     with container:
         for frame in _decode(container, stream, path.name):
-            stamps.append(frame.pts)
+            stamps.append(np.nan if frame.pts is None else frame.pts)
             if frame.key_frame and frame.pts is not None:
                 keys.append(frame.pts)
-    known = [s for s in stamps if s is not None]
-    increasing = np.maximum.accumulate(np.array(known, np.int64)) if known else np.zeros(0, np.int64)
-    unique = np.unique(increasing)
-    if len(unique) < 0.95 * len(stamps) or len(known) < len(stamps):
-        return None, np.zeros(0, np.int64), len(stamps)
-    return unique, np.array(sorted(keys), np.int64), len(unique)
+    return np.array(stamps), np.array(sorted(keys), np.int64)
+
+
+def _increasing(stamps: np.ndarray) -> np.ndarray | None:
+    """(T,) stamps, those missing or not past all before them put evenly between their neighbours; None if too many are so."""
+    known = np.flatnonzero(np.isfinite(stamps))
+    good = known[np.diff(np.maximum.accumulate(stamps[known]), prepend=-np.inf) > 0]
+    if len(good) < 0.8 * len(stamps) or not len(good) or good[0] != 0 or good[-1] != len(stamps) - 1:
+        return None
+    return np.interp(np.arange(len(stamps)), good, stamps[good])
+
+
+def _index(path: Path) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | int]:
+    """(stamps to find frames by or None, key stamps, times in ticks of the time base or else the number of frames)."""
+    found = _demux_stamps(path)
+    if found is not None:
+        return *found, found[0].astype(np.float64)
+    decoded, keys = _decode_stamps(path)
+    ticks = _increasing(decoded)
+    if ticks is not None and (ticks == decoded).all():
+        return decoded.astype(np.int64), keys, ticks
+    return None, keys[:0], len(decoded) if ticks is None else ticks
 
 
 def open_movie(path: Path, frame_rate: float | None, max_side: int) -> Movie:
@@ -216,22 +233,23 @@ def open_movie(path: Path, frame_rate: float | None, max_side: int) -> Movie:
     container, stream = _open_container(path)
     with container:
         first = next(_decode(container, stream, path.name), None)
-        rate = float(stream.average_rate or stream.guessed_rate or frame_rate or 24)
+        header, guessed = float(stream.average_rate or 0), float(stream.guessed_rate or 0)
         base = float(stream.time_base or 0)
         promised = float(stream.duration * base) if stream.duration else 0.0
     if first is None:
         raise CaptureError(f"No frame of '{path.name}' can be decoded: it is damaged or uses an unknown codec. Convert it to H.264 and try again.")
     picture = Picture.of(first, path.name, max_side)
-    index = _demux_stamps(path)
-    stamps, keys, count = (*index, len(index[0])) if index is not None else _decode_stamps(path)
-    if stamps is None:
-        rate = frame_rate or rate
+    stamps, keys, ticks = _index(path)
+    if isinstance(ticks, int):
+        rate = frame_rate or guessed or header or 24.0
         log.info("%s: no reliable time stamps; its frames are taken as even, %g per second.", path.name, rate)
-        times = np.arange(count) / rate
+        times = np.arange(ticks) / rate
     else:
-        times = (stamps - stamps[0]) * base
-        measured = (count - 1) / times[-1] if count > 1 else rate
-        rate = rate if abs(rate - measured) < 0.005 * measured else float(measured)  # the header's rate is exact, a rounded stamp is not
+        times = (ticks - ticks[0]) * base
+        rate = header or guessed or 24.0
+        measured = (len(times) - 1) / float(times[-1]) if len(times) > 1 else rate
+        if abs(rate - measured) > 0.005 * measured:  # else the header's is the exact one: stamps may be rounded
+            rate = measured
     if promised > times[-1] + max(1.0, 5.0 / rate):
         log.warning("%s: it promises %.1f s, but only %.1f s can be decoded. It may be cut off.", path.name, promised, times[-1])
-    return Movie(path, picture, times.astype(np.float64), rate, stamps, keys)
+    return Movie(path, picture, times, rate, stamps, keys)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -13,13 +15,15 @@ log = logging.getLogger(__name__)
 
 def _orientation(frame: VideoFrame, name: str) -> tuple[bool, int]:
     """(mirror first, quarter turns counter-clockwise) from the file's display matrix (x' = a x + c y, y' = b x + d y, y down)."""
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return False, 0
-    a, b, c, d = np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2].ravel() / 65536.0
-    mirrored = bool(a * d - b * c < 0)
-    angle = np.degrees(np.arctan2(b if mirrored else -b, -a if mirrored else a))
-    turns = round(float(angle) / 90.0)
+    mirrored, angle = False, float(frame.rotation)
+    data: Any = None
+    with contextlib.suppress(ValueError):  # PyAV knows not every kind of side data (Exif) and then gives none
+        data = frame.side_data.get("DISPLAYMATRIX")
+    if data is not None:
+        a, b, c, d = np.frombuffer(data, np.int32).reshape(3, 3)[:2, :2].ravel() / 65536.0
+        mirrored = bool(a * d - b * c < 0)
+        angle = float(np.degrees(np.arctan2(b if mirrored else -b, -a if mirrored else a)))
+    turns = round(angle / 90.0)
     if abs(angle - 90.0 * turns) > 1.0:
         log.warning("%s: its metadata asks for a rotation of %.0f°; only quarter turns are possible, %d° is used.", name, angle, 90 * turns)
     return mirrored, turns % 4

@@ -52,7 +52,7 @@ class Stills:
 def _decode_still(path: Path) -> VideoFrame:
     """One image; scene-linear EXR comes out in sRGB."""
     try:
-        with path.open("rb") as file, av.open(file, options={"apply_trc": "iec61966_2_1"} if path.suffix.lower() == ".exr" else {}) as container:
+        with path.open("rb") as file, av.open(file, "r", options={"apply_trc": "iec61966_2_1"} if path.suffix.lower() == ".exr" else {}) as container:
             return next(container.decode(video=0))
     except (av.FFmpegError, OSError, IndexError, StopIteration) as error:
         raise CaptureError(f"'{path.name}' cannot be read as an image: it is missing, damaged or of an unknown kind.") from error
