@@ -13,7 +13,7 @@ _PASSED_THROUGH = {"Color", "Color1", "Color2", "A", "B", "Image", "Shader", "Ba
 
 def corner_colors(mesh: bpy.types.Mesh) -> np.ndarray:
     """(L, 3) float32 sRGB 0..1, one per face corner of mesh; alpha is ignored (some imports come with alpha 0)."""
-    materials = [m for m in mesh.materials] or [None]
+    materials = list(mesh.materials) or [None]
     face_material = np.zeros(len(mesh.polygons), np.int32)
     mesh.polygons.foreach_get("material_index", face_material)
     sizes = np.zeros(len(mesh.polygons), np.int32)

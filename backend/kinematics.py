@@ -23,8 +23,9 @@ def forward(rig: Rig, basis: np.ndarray) -> np.ndarray:
     pose = np.empty_like(basis)
     for group in _groups(rig):
         channel = _channel(rig, group, pose)
-        moved = channel.rotscale @ basis[..., group.bones, :, :]
-        moved[..., :3, 3] = _apply(channel.location, basis[..., group.bones, :3, 3])
+        local = basis[..., group.bones, :, :]
+        moved = channel.rotscale @ local
+        moved[..., :3, 3] = _apply(channel.location, local[..., :3, 3])
         moved[..., :3, :3] *= channel.post_scale[..., None, :]
         pose[..., group.bones, :, :] = moved
     return pose

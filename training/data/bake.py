@@ -35,7 +35,7 @@ def import_file(path: Path) -> None:
     if path.suffix.lower() == ".blend":
         bpy.ops.wm.open_mainfile(filepath=str(path), load_ui=False)
         return
-    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
     if path.suffix.lower() != ".fbx":
         bpy.ops.import_scene.gltf(filepath=str(path), loglevel=logging.ERROR)
     elif bpy.app.version >= (4, 5, 0):  # the older importer stops at the lights of some files in Blender 5
