@@ -41,13 +41,12 @@ def make_creature(rng: np.random.Generator, plan: str | None = None, clips: int 
     _BUILDERS[plan][0](body)
     bind = bind_pose(body, rng)
     blocky = rng.random() < 0.12
-    vertices, neutral, triangles, bones, weights, tints = build_mesh(body, *bind, rigid=rng.random() < 0.1, box=4.0 if blocky else 2.0)
-    height = np.clip((neutral[:, 2] - neutral[:, 2].mean()) / max(float(neutral[:, 2].std()), 1e-6), -1, 1)
-    colors = paint(rng, neutral, height, tints, bones[np.arange(len(bones)), weights.argmax(1)])
+    skin = build_mesh(body, *bind, rigid=rng.random() < 0.1, box=4.0 if blocky else 2.0)
+    colors = paint(rng, skin)
     layout, place, _ = plan_layout(body, rng)
     turn_world, scale, up = orientation(rng)
     world = (turn_world, scale)
-    rig, _, axes = assemble(body, rng, layout, place, bind, (vertices, triangles, bones, weights, colors), world)
+    rig, _, axes = assemble(body, rng, layout, place, bind, skin, colors, world)
     made = []
     for index in range(clips):
         turn, head, label = perform(body, rng, frames, fps)

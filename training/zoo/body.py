@@ -38,15 +38,14 @@ class Leg:
 class Tube:
     """Rings of an elliptic cross-section along a chain of bones.
 
-    at: (m,) ring positions in bones along the chain (0 = head of the first, n = tail of the last, beyond extrapolates).
-    wide, high: (m,) radii along the bone's side vector and across it. shift: (m, 2) offset of the centre along both.
+    rows: (at, radius along the bone's side vector, radius across it, shift along, shift across); at counts bones along the chain (0 = head of
+    the first, n = tail of the last, beyond extrapolates). rings: how many rings are spread evenly over it, or one per row where equal.
+    anchor: bone that the first ring blends into. soft: width of the blend at joints, in bones.
     """
 
     bones: list[int]
-    at: np.ndarray
-    wide: np.ndarray
-    high: np.ndarray
-    shift: np.ndarray
+    rows: list[tuple[float, ...]]
+    rings: int
     sides: int
     anchor: int = -1
     soft: float = 0.7
@@ -107,24 +106,13 @@ class Body:
     def tube(
         self, bones: list[int], profile: Sequence[Vector], rings: int, sides: int, anchor: int = -1, soft: float = 0.7, tint: str = "coat"
     ) -> None:
-        """Rings through a profile of rows (at, wide, high[, shift along side[, shift across]]), radii interpolated between rows."""
-        rows = np.array([[*row, 0.0, 0.0][:5] for row in profile])
-        even = np.linspace(rows[0, 0], rows[-1, 0], rings)
-        at = np.union1d(np.round(even, 3), np.round(rows[[0, -1], 0], 3)) if rings != len(rows) else rows[:, 0]
-        columns = [_smooth(at, rows[:, 0], rows[:, k]) for k in range(1, 5)]
-        self.tubes.append(Tube(bones, at, columns[0], columns[1], np.stack(columns[2:], 1), sides, anchor, soft, tint))
+        """Add a tube; profile rows may leave out the shifts."""
+        rows = [(float(row[0]), float(row[1]), float(row[2]), *(float(x) for x in row[3:]), *[0.0] * (5 - len(row))) for row in profile]
+        self.tubes.append(Tube(bones, rows, rings, sides, anchor, soft, tint))
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(J,) parents, (J, 3) heads and (J, 3) tails in the neutral stand."""
         return np.array(self.parent, np.int64), np.array(self.head, float), np.array(self.tail, float)
-
-
-def _smooth(x: np.ndarray, knots: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Interpolation through knots that eases at each one a little (between linear and cosine)."""
-    k = np.clip(np.searchsorted(knots, x, side="right") - 1, 0, len(knots) - 2)
-    f = np.clip((x - knots[k]) / np.maximum(knots[k + 1] - knots[k], 1e-9), 0, 1)
-    f = 0.5 * f + 0.5 * f * f * (3 - 2 * f)
-    return values[k] + (values[k + 1] - values[k]) * f
 
 
 def line(start: Vector, direction: Vector, length: float, count: int, bend: Vector = (0, 0, 0)) -> list[np.ndarray]:

@@ -6,7 +6,7 @@ import colorsys
 
 import numpy as np
 
-from .skin import TINTS
+from .skin import TINTS, Skin
 
 
 def _color(rng: np.random.Generator) -> np.ndarray:
@@ -26,8 +26,12 @@ def _noise(rng: np.random.Generator, points: np.ndarray, frequency: float, waves
     return np.sin(points @ k + rng.uniform(0, 2 * np.pi, waves)).sum(1) * np.sqrt(2.0 / waves)
 
 
-def paint(rng: np.random.Generator, points: np.ndarray, normals_up: np.ndarray, tints: np.ndarray, bones: np.ndarray) -> np.ndarray:
-    """(V, 3) float32 sRGB for vertices at neutral-stand points; normals_up in -1..1; bones (V,) strongest bone, for low-poly part colours."""
+def paint(rng: np.random.Generator, skin: Skin) -> np.ndarray:
+    """(V, 3) float32 sRGB of a skin's vertices, patterns fixed to the neutral stand."""
+    points, tints = skin.neutral, skin.tints
+    height = points[:, 2]
+    normals_up = np.clip((height - height.mean()) / max(float(height.std()), 1e-6), -1, 1)
+    bones = skin.bones[np.arange(len(points)), skin.weights.argmax(1)]
     base, other, third = _color(rng), _color(rng), _color(rng)
     color = np.repeat(base[None], len(points), 0)
     if rng.random() < 0.6:

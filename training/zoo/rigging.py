@@ -9,6 +9,7 @@ import numpy as np
 from ...backend.rig import Mesh, Rig
 from .body import Body
 from .names import name_bones
+from .skin import Skin
 
 
 @dataclass
@@ -135,9 +136,9 @@ def orientation(rng: np.random.Generator) -> tuple[np.ndarray, float, np.ndarray
 
 def assemble(
     body: Body, rng: np.random.Generator, layout: Layout, place: np.ndarray, bind: tuple[np.ndarray, np.ndarray],
-    skin: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], world: tuple[np.ndarray, float],
+    skin: Skin, colors: np.ndarray, world: tuple[np.ndarray, float],
 ) -> tuple[Rig, np.ndarray, np.ndarray]:
-    """The rig, and per rig bone its axes (K, 3, 3) at bind in the armature frame; skin = vertices, triangles, bones, weights, colours."""
+    """The rig, and per rig bone its axes (K, 3, 3) at bind in the armature frame."""
     turn_world, scale = world
     source = np.array(layout.source)
     moving = source >= 0
@@ -154,8 +155,7 @@ def assemble(
         ends = heads + axes[:, :, 1] * length
     rest = np.zeros((len(source), 4, 4))
     rest[:, :3, :3], rest[:, :3, 3], rest[:, 3, 3] = axes, heads, 1.0
-    vertices, triangles, bones, weights, colors = skin
-    mesh = Mesh((vertices @ turn_world.T * scale).astype(np.float32), triangles, place[bones].astype(np.int32), weights.astype(np.float32), colors)
+    mesh = Mesh((skin.vertices @ turn_world.T * scale).astype(np.float32), skin.triangles, place[skin.bones].astype(np.int32), skin.weights.astype(np.float32), colors)
     count = len(source)
     rig = Rig(
         tuple(layout.names), np.array(layout.parents, np.int32), np.array(layout.carriers, np.int32), rest, ends, np.array(layout.driven), tuple(layout.reasons),

@@ -1,141 +1,159 @@
-"""Tubes of flesh to one triangle mesh with smooth skin weights, in the bind pose."""
+"""Tubes of flesh to one triangle mesh with smooth skin weights, in the bind pose. Compiled: a creature has some 150 rings."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from .body import Body
 
 TINTS = ("coat", "belly", "dark", "eye", "hoof", "beak", "wing")
 
 
-@lru_cache(maxsize=512)
-def _tube_triangles(rings: int, sides: int) -> np.ndarray:
-    """(F, 3) triangles of rings * sides vertices followed by the two poles, wound so that normals point outward."""
-    k = np.arange(sides)
-    n = (k + 1) % sides
-    base = np.arange(rings - 1)[:, None] * sides
-    a, b, c, d = base + k, base + n, base + sides + k, base + sides + n
-    walls = np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([b, d, c], -1).reshape(-1, 3)])
-    first, last, top = rings * sides, rings * sides + 1, (rings - 1) * sides
-    caps = np.concatenate([np.stack([np.full(sides, first), n, k], 1), np.stack([np.full(sides, last), top + k, top + n], 1)])
-    return np.concatenate([walls, caps]).astype(np.int32)
+@dataclass
+class Skin:
+    """vertices (V, 3) in the bind pose, neutral (V, 3) the same in the neutral stand, triangles (F, 3), bones and weights (V, 4), tints (V,).
+
+    All in the creature's frame; tints index TINTS.
+    """
+
+    vertices: np.ndarray
+    neutral: np.ndarray
+    triangles: np.ndarray
+    bones: np.ndarray
+    weights: np.ndarray
+    tints: np.ndarray
 
 
-def _ease(x: np.ndarray) -> np.ndarray:
-    x = np.clip(x, 0, 1)
+def build_mesh(body: Body, turn: np.ndarray, position: np.ndarray, rigid: bool = False, box: float = 2.0) -> Skin:
+    """Skin for a bind pose given by turns (J, 3, 3) and heads (J, 3) since the neutral stand.
+
+    rigid: no blending at joints, as in robots and low-poly figures. box: exponent of the cross-section, 2 an ellipse, larger boxier.
+    """
+    _, heads, tails = body.arrays()
+    tubes = body.tubes
+    rows = np.array([row for tube in tubes for row in tube.rows])
+    row_start = np.cumsum([0] + [len(tube.rows) for tube in tubes])
+    chain = np.array([bone for tube in tubes for bone in tube.bones])
+    chain_start = np.cumsum([0] + [len(tube.bones) for tube in tubes])
+    rings = np.array([tube.rings for tube in tubes])
+    sides = np.array([tube.sides for tube in tubes])
+    anchor = np.array([tube.anchor for tube in tubes])
+    soft = np.array([0.02 if rigid else tube.soft for tube in tubes])
+    extent, lateral = tails - heads, np.array(body.lateral, float)
+    # (2, J, 4, 3): extent, unit extent, lateral, head of each bone, in the bind pose and in the neutral stand
+    frames = np.empty((2, len(body), 4, 3))
+    for k, (e, side, h) in enumerate(((np.einsum("jab,jb->ja", turn, extent), np.einsum("jab,jb->ja", turn, lateral), position), (extent, lateral, heads))):
+        frames[k, :, 0], frames[k, :, 2], frames[k, :, 3] = e, side, h
+        frames[k, :, 1] = e / np.maximum(np.sqrt((e * e).sum(1, keepdims=True)), 1e-9)
+    points, bones, weights, triangles = _sweep(rows, row_start, chain, chain_start, rings, sides, anchor, soft, frames, 2.0 / box)
+    tints = np.repeat(np.array([TINTS.index(tube.tint) for tube in tubes], np.int8), rings * sides + 2)
+    return Skin(points[0], points[1], triangles, bones, weights, tints)
+
+
+@njit(cache=True)
+def _profile(rows: np.ndarray, at: float) -> np.ndarray:
+    """Radii and shifts (4,) at a place along the chain: eased interpolation between rows (at, wide, high, shift, shift)."""
+    k = 0
+    while k < len(rows) - 2 and at >= rows[k + 1, 0]:
+        k += 1
+    f = min(max((at - rows[k, 0]) / max(rows[k + 1, 0] - rows[k, 0], 1e-9), 0.0), 1.0)
+    f = 0.5 * f + 0.5 * f * f * (3 - 2 * f)
+    return rows[k, 1:] + (rows[k + 1, 1:] - rows[k, 1:]) * f
+
+
+@njit(cache=True)
+def _ease(x: float) -> float:
+    x = min(max(x, 0.0), 1.0)
     return x * x * (3 - 2 * x)
 
 
-def _ring_weights(body: Body, bones: np.ndarray, at: np.ndarray, anchor: int, soft: float) -> tuple[np.ndarray, np.ndarray]:
-    """(m, 3) bones and weights of rings: the bone behind, the bone itself, the bone ahead. soft = width of a joint in bones."""
-    n = len(bones)
-    k = np.clip(np.floor(at), 0, n - 1).astype(int)
-    f = at - k
-    behind = np.where(k > 0, bones[np.maximum(k - 1, 0)], anchor if anchor >= 0 else bones[0])
-    ahead = bones[np.minimum(k + 1, n - 1)]
-    has_behind = (k > 0) | (anchor >= 0)
-    w0 = np.where(has_behind, 1 - _ease(f / soft + 0.5), 0)
-    w2 = np.where(k < n - 1, _ease((f - 1) / soft + 0.5), 0)
-    return np.stack([behind, bones[k], ahead], 1), np.stack([w0, np.maximum(1 - w0 - w2, 0), w2], 1)
+@njit(cache=True)
+def _ring_frame(frame: np.ndarray, around: np.ndarray, mix: np.ndarray, bone: int, t: float, shift: np.ndarray) -> np.ndarray:
+    """Centre, side axis, cross axis and direction (4, 3) of a ring at share t of a bone; mix = weights (3,) of the bones around."""
+    d, u = np.zeros(3), np.zeros(3)
+    for k in range(3):
+        d += mix[k] * frame[around[k], 1]
+        u += mix[k] * frame[around[k], 2]
+    d /= max(np.sqrt((d * d).sum()), 1e-9)
+    u -= d * (u * d).sum()
+    u /= max(np.sqrt((u * u).sum()), 1e-9)
+    v = np.array([d[1] * u[2] - d[2] * u[1], d[2] * u[0] - d[0] * u[2], d[0] * u[1] - d[1] * u[0]])
+    out = np.empty((4, 3))
+    out[0] = frame[bone, 3] + frame[bone, 0] * t + u * shift[0] + v * shift[1]
+    out[1], out[2], out[3] = u, v, d
+    return out
 
 
-def build_mesh(
-    body: Body, turn: np.ndarray, position: np.ndarray, rigid: bool = False, box: float = 2.0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Skin in the bind pose given by turns (J, 3, 3) and heads (J, 3) since the neutral stand.
-
-    Returns vertices (V, 3), neutral-stand vertices (V, 3) for patterns, triangles (F, 3), bones (V, 4), weights (V, 4), tints (V,).
-    box: exponent of the cross-section, 2 is an ellipse, larger is boxier.
-    """
-    _, heads, tails = body.arrays()
-    extent = tails - heads
-    lateral = np.array(body.lateral, float)
-    ring_bone, ring_t, ring_w, ring_k, radii, shift, spans = [], [], [], [], [], [], []
-    for tube in body.tubes:
-        bones = np.array(tube.bones)
-        k, w = _ring_weights(body, bones, tube.at, tube.anchor, 0.02 if rigid else tube.soft)
-        index = np.clip(np.floor(tube.at + 1e-6), 0, len(bones) - 1).astype(int)
-        ring_bone.append(bones[index])
-        ring_t.append(tube.at - index)
-        if tube.anchor >= 0:
-            mix = w.copy()
-            first = index == 0
-            mix[first, 1] += mix[first, 0]
-            mix[first, 0] = 0
-        else:
-            mix = w
-        ring_k.append((k, w, mix))
-        radii.append(np.stack([tube.wide, tube.high], 1))
-        shift.append(tube.shift)
-        spans.append(len(tube.at))
-    bone, t = np.concatenate(ring_bone), np.concatenate(ring_t)
-    around = np.concatenate([k for k, _, _ in ring_k])
-    weight = np.concatenate([w for _, w, _ in ring_k])
-    mix = np.concatenate([m for _, _, m in ring_k])
-    radius, offset = np.concatenate(radii), np.concatenate(shift)
-
-    neutral = _place_rings(extent, lateral, heads, bone, t, around, mix, offset)
-    posed_extent = np.einsum("jab,jb->ja", turn, extent)
-    posed_lateral = np.einsum("jab,jb->ja", turn, lateral)
-    posed = _place_rings(posed_extent, posed_lateral, position, bone, t, around, mix, offset)
-    return _sweep(body, posed, neutral, radius, around, weight, spans, box)
-
-
-def _place_rings(
-    extent: np.ndarray, lateral: np.ndarray, heads: np.ndarray, bone: np.ndarray, t: np.ndarray, around: np.ndarray, mix: np.ndarray, offset: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Centres, side axes, cross axes and directions (m, 3) of rings."""
-    length = np.linalg.norm(extent, axis=1, keepdims=True)
-    unit = extent / np.maximum(length, 1e-9)
-    d = np.einsum("mk,mka->ma", mix, unit[around])
-    d /= np.maximum(np.linalg.norm(d, axis=1, keepdims=True), 1e-9)
-    u = np.einsum("mk,mka->ma", mix, lateral[around])
-    u -= d * (u * d).sum(1, keepdims=True)
-    u /= np.maximum(np.linalg.norm(u, axis=1, keepdims=True), 1e-9)
-    v = np.cross(d, u)
-    centre = heads[bone] + extent[bone] * t[:, None] + u * offset[:, :1] + v * offset[:, 1:]
-    return centre, u, v, d
-
-
+@njit(cache=True)
 def _sweep(
-    body: Body, posed: tuple[np.ndarray, ...], neutral: tuple[np.ndarray, ...], radius: np.ndarray, around: np.ndarray, weight: np.ndarray, spans: list[int], box: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    vertices, patterns, triangles, bones, weights, tints = [], [], [], [], [], []
-    first, count = 0, 0
-    for tube, rings in zip(body.tubes, spans, strict=True):
-        sides = tube.sides
-        ring = slice(first, first + rings)
-        first += rings
-        cos, sin = _circle(sides, box)
-        ends = [ring.start, ring.stop - 1]
-        for (centre, u, v, d), out in ((posed, vertices), (neutral, patterns)):
-            a, b = radius[ring, :1], radius[ring, 1:]
-            wall = centre[ring, None] + (a * cos)[..., None] * u[ring, None] + (b * sin)[..., None] * v[ring, None]
-            bulge = 0.35 * radius[ends].min(1, keepdims=True) * np.array([[-1.0], [1.0]])
-            out += [wall.reshape(-1, 3), centre[ends] + d[ends] * bulge]
-        k, w = around[ring], weight[ring]
-        bones += [np.repeat(k, sides, 0), k[[0, -1]]]
-        weights += [np.repeat(w, sides, 0), w[[0, -1]]]
-        triangles.append(_tube_triangles(rings, sides) + count)
-        total = rings * sides + 2
-        tints.append(np.full(total, TINTS.index(tube.tint), np.int8))
-        count += total
-    index = np.concatenate(bones)
-    value = np.concatenate(weights)
-    pad = np.zeros((len(index), 1))
-    index = np.concatenate([index, index[:, 1:2]], 1).astype(np.int32)
-    value = np.concatenate([value, pad], 1)
-    index = np.where(value > 0, index, index[:, 1:2])
-    value /= value.sum(1, keepdims=True)
-    return np.concatenate(vertices), np.concatenate(patterns), np.concatenate(triangles), index, value, np.concatenate(tints)
+    rows: np.ndarray, row_start: np.ndarray, chain: np.ndarray, chain_start: np.ndarray, rings: np.ndarray, sides: np.ndarray, anchor: np.ndarray,
+    soft: np.ndarray, frames: np.ndarray, power: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Vertices (2, V, 3) in bind pose and neutral stand, bones (V, 4), weights (V, 4), triangles (F, 3)."""
+    total, faces = (rings * sides + 2).sum(), (2 * rings * sides).sum()
+    points, bones, weights = np.empty((2, total, 3)), np.zeros((total, 4), np.int32), np.zeros((total, 4))
+    triangles = np.empty((faces, 3), np.int32)
+    vertex, face = 0, 0
+    around, mix = np.empty(3, np.int64), np.empty(3)
+    for tube in range(len(rings)):
+        profile = rows[row_start[tube] : row_start[tube + 1]]
+        own = chain[chain_start[tube] : chain_start[tube + 1]]
+        n, m, count = len(own), rings[tube], sides[tube]
+        first, last = profile[0, 0], profile[-1, 0]
+        cap = 0.35 * min(profile[0, 1], profile[0, 2], 1e9), 0.35 * min(profile[-1, 1], profile[-1, 2])
+        for ring in range(m):
+            at = profile[ring, 0] if m == len(profile) else first + (last - first) * ring / (m - 1)
+            size = _profile(profile, at)
+            k = int(min(max(np.floor(at + 1e-6), 0), n - 1))
+            f = at - k
+            around[0] = own[k - 1] if k > 0 else (anchor[tube] if anchor[tube] >= 0 else own[0])
+            around[1], around[2] = own[k], own[min(k + 1, n - 1)]
+            w0 = 1 - _ease(f / soft[tube] + 0.5) if k > 0 or anchor[tube] >= 0 else 0.0
+            w2 = _ease((f - 1) / soft[tube] + 0.5) if k < n - 1 else 0.0
+            w1 = max(1 - w0 - w2, 0.0)
+            mix[0], mix[1], mix[2] = (w0, w1, w2) if k > 0 else (0.0, w1 + w0, w2)
+            for which in range(2):
+                frame = _ring_frame(frames[which], around, mix, own[k], f, size[2:])
+                for i in range(count):
+                    angle = (i + 0.5) / count * 2 * np.pi
+                    c, s = np.cos(angle), np.sin(angle)
+                    c, s = np.sign(c) * abs(c) ** power * size[0], np.sign(s) * abs(s) ** power * size[1]
+                    points[which, vertex + ring * count + i] = frame[0] + c * frame[1] + s * frame[2]
+                if ring == 0:
+                    points[which, vertex + m * count] = frame[0] - cap[0] * frame[3]
+                if ring == m - 1:
+                    points[which, vertex + m * count + 1] = frame[0] + cap[1] * frame[3]
+            for i in range(count + 1):
+                target = vertex + ring * count + i
+                if i == count:
+                    if ring != 0 and ring != m - 1:
+                        continue
+                    target = vertex + m * count + (0 if ring == 0 else 1)
+                bones[target, 3] = around[1]
+                for j, w in enumerate((w0, w1, w2)):
+                    bones[target, j] = around[j] if w > 0 else around[1]
+                    weights[target, j] = w / (w0 + w1 + w2)
+        face = _join(triangles, face, vertex, m, count)
+        vertex += m * count + 2
+    return points, bones, weights, triangles
 
 
-@lru_cache(maxsize=64)
-def _circle(sides: int, box: float) -> tuple[np.ndarray, np.ndarray]:
-    angle = (np.arange(sides) + 0.5) / sides * 2 * np.pi
-    c, s = np.cos(angle), np.sin(angle)
-    power = 2.0 / box
-    return np.sign(c) * np.abs(c) ** power, np.sign(s) * np.abs(s) ** power
+@njit(cache=True)
+def _join(triangles: np.ndarray, face: int, vertex: int, rings: int, sides: int) -> int:
+    """Write the walls and caps of one tube, wound so that normals point outward; returns the next free face."""
+    bottom, top = vertex + rings * sides, vertex + rings * sides + 1
+    last = vertex + (rings - 1) * sides
+    for k in range(sides):
+        n = (k + 1) % sides
+        for ring in range(rings - 1):
+            a, b = vertex + ring * sides + k, vertex + ring * sides + n
+            triangles[face] = (a, b, a + sides)
+            triangles[face + 1] = (b, b + sides, a + sides)
+            face += 2
+        triangles[face] = (bottom, vertex + n, vertex + k)
+        triangles[face + 1] = (top, last + k, last + n)
+        face += 2
+    return face
