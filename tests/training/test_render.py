@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("numba")
 pytest.importorskip("cv2")
 
-from mocap_anything.training.render import Background, Creature, Look, Rendered, augment, render_clip  # noqa: E402
-from mocap_anything.training.render.raster import draw  # noqa: E402
-from mocap_anything.training.render.shapes import ball, limbs  # noqa: E402
+from mocap_anything.training.render import Background, Creature, Look, Rendered, augment, render_clip
+from mocap_anything.training.render.raster import draw
+from mocap_anything.training.render.shapes import ball, limbs, staged
 
 SIZE = 48
 
@@ -45,17 +45,8 @@ def plain_raster(points: np.ndarray, triangles: np.ndarray, intrinsics: np.ndarr
 def subject(seed: int, frames: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """A walking thing of balls: vertices (T, V, 3), triangles, rest and intrinsics whose crop follows it."""
     rest, triangles = limbs()
-    upright = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float64)
-    turn = np.radians(20 + 50 * seed)
-    yaw = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
-    vertices = np.stack([(rest @ yaw.T + [0.15 * t, 0, 0]) @ upright.T + [0, 0.6, 6] for t in range(frames)]).astype(np.float32)
-    intrinsics = []
-    for frame in vertices:
-        flat = frame[:, :2] / frame[:, 2:]
-        low, high = flat.min(0), flat.max(0)
-        focal = SIZE / (1.3 * float((high - low).max()))
-        intrinsics.append([focal, focal, *(SIZE / 2 - (low + high) / 2 * focal)])
-    return vertices, triangles, rest, np.array(intrinsics, np.float32)
+    vertices, _, intrinsics = staged(rest, frames, SIZE, np.random.default_rng(seed))
+    return vertices, triangles, rest, intrinsics
 
 
 def rendered(seed: int, **options: object) -> Rendered:
@@ -92,10 +83,12 @@ def test_a_triangle_through_the_camera_plane_is_cut_not_lost() -> None:
 
 def test_the_same_seed_gives_the_same_clip() -> None:
     one, other, third = rendered(3), rendered(3), rendered(4)
-    assert (one.images == other.images).all() and (one.mask == other.mask).all()
+    assert (one.images == other.images).all()
+    assert (one.mask == other.mask).all()
     assert (one.images != third.images).any()
     images = [augment(one.images, np.random.default_rng(s)) for s in (7, 7, 8)]
-    assert (images[0] == images[1]).all() and (images[0] != images[2]).any()
+    assert (images[0] == images[1]).all()
+    assert (images[0] != images[2]).any()
 
 
 @pytest.mark.parametrize("shutter", [0.0, 0.8])
@@ -110,10 +103,13 @@ def test_the_mask_agrees_with_the_depth_and_the_vertices(shutter: float) -> None
         assert clip.mask[t, row - 1:row + 2, column - 1:column + 2].max() > 128
         ys, xs = np.nonzero(clip.mask[t] > 128)
         slack = 1.5 + 4 * shutter
-        assert abs(xs.min() - flat[:, 0].min()) < slack and abs(xs.max() + 1 - flat[:, 0].max()) < slack
-        assert abs(ys.min() - flat[:, 1].min()) < 1.5 and abs(ys.max() + 1 - flat[:, 1].max()) < 1.5
+        assert abs(xs.min() - flat[:, 0].min()) < slack
+        assert abs(xs.max() + 1 - flat[:, 0].max()) < slack
+        assert abs(ys.min() - flat[:, 1].min()) < 1.5
+        assert abs(ys.max() + 1 - flat[:, 1].max()) < 1.5
         nearest = clip.depth[t][np.isfinite(clip.depth[t])]
-        assert vertices[t, :, 2].min() - 0.05 < nearest.min() and nearest.max() < vertices[t, :, 2].max() + 0.05
+        assert vertices[t, :, 2].min() - 0.05 < nearest.min()
+        assert nearest.max() < vertices[t, :, 2].max() + 0.05
 
 
 def test_the_backdrop_slides_with_the_crop() -> None:
@@ -142,13 +138,14 @@ def test_what_stands_before_the_subject_hides_it_and_leaves_the_mask() -> None:
 
 def test_an_occluder_of_the_scene_lowers_the_mask() -> None:
     vertices, triangles, rest, intrinsics = subject(2)
-    rng = np.random.default_rng(5)
-    look, background = Look.random(rng, np.full_like(rest, 0.5), rest), Background.random(rng)
+    look = Look.random(np.random.default_rng(5), np.full_like(rest, 0.5), rest)
     masks = {}
     for kind in ("", "bars", "leaves"):
+        background = Background.random(np.random.default_rng(5))
         background.occluder = kind
-        masks[kind] = render_clip(vertices, triangles, rest, intrinsics, SIZE, look, background, rng, shutter=0.0).mask
-    assert masks["bars"].sum() < masks[""].sum() and masks["leaves"].sum() < masks[""].sum()
+        masks[kind] = render_clip(vertices, triangles, rest, intrinsics, SIZE, look, background, np.random.default_rng(5), shutter=0.0).mask
+    assert masks["bars"].sum() < masks[""].sum()
+    assert masks["leaves"].sum() < masks[""].sum()
 
 
 def test_compiled_code_is_cached_outside_the_checkout() -> None:

@@ -59,8 +59,11 @@ class Light:
         sky = (1.05 - 0.75 * hard) * rng.uniform(0.6, 1.2) * np.array([0.97, 1.0, 1.05 + rng.uniform(0, 0.12)])
         ground = sky * rng.uniform(0.15, 0.75) * (1 + rng.normal(0, 0.06, 3)) + 0.05 * sun
         elevation = np.radians(rng.uniform(18, 88) if rng.random() < 0.9 else rng.uniform(-5, 18))
-        return cls(elevation, rng.uniform(-np.pi, np.pi), sun, sky, ground, rng.uniform(0, 0.4), float(np.clip(hard * rng.uniform(0.7, 1.3), 0, 0.95)),
-                   rng.uniform(0.002, 0.05), float(np.exp(rng.normal(0.0, 0.3))), np.exp(rng.normal(0, 0.05, 3)))
+        if hard < 0.35:  # what is left of the shadow under clouds lies below the body
+            elevation = np.radians(rng.uniform(65, 88))
+        softness = rng.uniform(0.002, 0.04) + 0.12 * (1 - hard) ** 2
+        return cls(elevation, rng.uniform(-np.pi, np.pi), sun, sky, ground, rng.uniform(0, 0.4), float(np.clip(0.15 + hard * rng.uniform(0.6, 1.2), 0, 0.95)),
+                   softness, float(np.exp(rng.normal(0.0, 0.3))), np.exp(rng.normal(0, 0.05, 3)))
 
     def direction(self, up: np.ndarray) -> np.ndarray:
         """Unit vector (3,) to the sun in the camera frame, given up (3,) there; azimuth 0 is behind the camera."""
@@ -164,7 +167,8 @@ def _coat(rng: np.random.Generator, base: np.ndarray, kind: str) -> np.ndarray:
     p[shading.STRENGTH] = 0.0 if pattern == "none" else rng.uniform(0.3, 1.0)
     p[shading.OFFSET:shading.OFFSET + 3] = rng.uniform(1, 30, 3)
     p[shading.DETAIL], p[shading.DETAIL_FREQUENCY] = (rng.uniform(0.0, 0.08) if kind == "flat" else rng.uniform(0.02, 0.38)), rng.uniform(9, 38)
-    p[shading.SPECULAR] = rng.uniform(0.02, 0.5) if rng.random() < 0.3 else rng.uniform(0, 0.04)
+    p[shading.STRETCH:shading.STRETCH + 3] = np.exp(rng.normal(0, 0.5, 3)) if rng.random() < 0.5 else 1.0
+    p[shading.SPECULAR] = rng.uniform(0.02, 0.5) if rng.random() < 0.35 else 0.0
     p[shading.SHININESS] = np.exp(rng.uniform(np.log(4), np.log(60)))
     p[shading.FUZZ] = rng.uniform(0, 0.8) if rng.random() < 0.4 else 0.0
     p[shading.FLAT] = rng.uniform(0.6, 1.0) if rng.random() < 0.04 else 0.0

@@ -21,11 +21,21 @@ def develop(images, table, grain, strength, offsets, out):  # type: ignore[no-un
                     out[t, i, j, c] = np.uint8(min(255.0, max(0.0, table[t, c, images[t, i, j, c]] + shared + own + 0.5)))
 
 
-def augment(images: np.ndarray, rng: np.random.Generator, mask: np.ndarray | None = None) -> np.ndarray:
+def augment(images: np.ndarray, rng: np.random.Generator, mask: np.ndarray | None = None, outside: np.ndarray | None = None) -> np.ndarray:
     """Degrade a clip (T, S, S, 3) uint8 as one camera and one encoder would; returns new images.
 
-    A mask (T, S, S) uint8 is updated in place where something is laid over the picture.
+    A mask (T, S, S) uint8 is updated in place where something is laid over the picture. outside (T, S, S) marks what lies beyond the
+    video's own picture: it is filled with one clean colour, as backend/crop.py does.
     """
+    result = _film(images, rng, mask)
+    if outside is not None and outside.any():
+        inside = result[~outside]
+        result[outside] = np.clip(inside.mean(0) + rng.normal(0, 12, 3), 0, 255) if len(inside) else 128
+    return result
+
+
+def _film(images: np.ndarray, rng: np.random.Generator, mask: np.ndarray | None) -> np.ndarray:
+    """Lens, sensor, scaling and encoder in the order in which a picture meets them."""
     blurred = _blur(images, rng)
     toned = _tone(blurred, rng)
     if rng.random() < 0.3:

@@ -38,10 +38,12 @@ class Background:
         return cls(int(rng.integers(2 ** 62)), occluder, rng.uniform(1.0, 1.5), pan, rng.uniform(0, 0.006) if rng.random() < 0.3 else 0.0)
 
     def place(self, center: np.ndarray, side: float, size: int, horizon: float | None = None) -> None:
-        """Paint the scene about a crop: center (2,), side and horizon (a height) in any one unit, size in pixels."""
+        """Paint the scene about a crop: center (2,), side and horizon (a height) in any one unit, size in pixels. What is painted stays."""
+        self.origin, self.side = np.asarray(center, np.float64), float(side)
+        if self.picture is not None:
+            return
         rng = np.random.default_rng(self.seed)
         n = min(640, int(SPAN * size * 1.1))
-        self.origin, self.side = np.asarray(center, np.float64), float(side)
         row = None if horizon is None else (horizon - center[1]) / side * n / SPAN + n / 2
         self.picture = scenery.paint(rng, n, row)
         self.front = paint_front(rng, n, self.occluder) if self.occluder else None
@@ -88,31 +90,21 @@ def _smear(picture: np.ndarray, direction: np.ndarray, length: int) -> np.ndarra
 
 def paint_front(rng: np.random.Generator, n: int, kind: str) -> np.ndarray:
     """Things before the subject (n, n, 4) uint8: bars, a blob, a box, blades of grass from below, a cluster of leaves."""
-    picture = np.zeros((n, n, 4), np.float32)
     crop = n / SPAN
-    color = np.zeros((n, n, 3), np.float32) + scenery.ramp(scenery.fractal(rng, n, 12, 0.7), scenery.palette(rng, 3))
-    alpha = np.zeros((n, n), np.float32)
+    alpha = np.zeros((n, n, 3), np.uint8)
     if kind == "bars":
-        step, width = crop * rng.uniform(0.25, 1.2), max(1.5, crop * rng.uniform(0.012, 0.09))
+        step, width = crop * rng.uniform(0.25, 1.2), max(1, round(crop * rng.uniform(0.012, 0.09)))
         for x in np.arange(rng.uniform(0, step), n, step):
-            cv2.line(alpha, (int(x), -5), (int(x + rng.normal(0, 0.02) * n), n + 5), 1.0, int(round(width)), cv2.LINE_AA)
+            cv2.line(alpha, (int(x), -5), (int(x + rng.normal(0, 0.02) * n), n + 5), (255,) * 3, width, cv2.LINE_AA)
         if rng.random() < 0.4:
             y = int(rng.uniform(0.35, 0.65) * n)
-            cv2.line(alpha, (-5, y), (n + 5, y), 1.0, int(round(width)), cv2.LINE_AA)
+            cv2.line(alpha, (-5, y), (n + 5, y), (255,) * 3, width, cv2.LINE_AA)
     elif kind == "blades":
-        paint = np.zeros((n, n, 3), np.float32)
-        height = rng.uniform(0.1, 0.35) * crop / n
-        scenery.shapes(rng, paint, np.ones((1, 3)), int(rng.integers(100, 400)), height * 0.4, height, "blade", 0.5 + 0.3 / SPAN, 0.5 + 0.8 / SPAN)
-        alpha = np.minimum(paint[..., 0] * 1.7, 1.0)
+        height = rng.uniform(0.1, 0.35) / SPAN
+        scenery.shapes(rng, alpha, np.full((1, 3), 2.0), int(rng.integers(100, 400)), height * 0.4, height, "blade", 0.5 + 0.3 / SPAN, 0.5 + 0.8 / SPAN)
     else:
-        paint = np.zeros((n, n, 3), np.float32)
-        count = {"blob": 2, "box": 2, "leaves": 40}[kind]
-        small, large = {"blob": (0.06, 0.16), "box": (0.06, 0.16), "leaves": (0.015, 0.06)}[kind]
-        form = {"blob": "ellipse", "box": "box", "leaves": "ellipse"}[kind]
-        patch = paint
-        scenery.shapes(rng, patch, np.ones((1, 3)), count * 2, small, large, form, 0.28, 0.72)
-        alpha = np.minimum(paint[..., 0] * 1.7, 1.0)
+        form, count, small, large = {"blob": ("ellipse", 3, 0.06, 0.16), "box": ("box", 3, 0.06, 0.2), "leaves": ("ellipse", 80, 0.015, 0.06)}[kind]
+        scenery.shapes(rng, alpha, np.full((1, 3), 2.0), count, small, large, form, 0.3, 0.7)
     blur = float(np.exp(rng.uniform(np.log(0.3), np.log(0.02 * crop))))
-    picture[..., :3] = np.clip(color, 0, 1)
-    picture[..., 3] = cv2.GaussianBlur(alpha, (0, 0), blur)
-    return np.clip(picture * 255, 0, 255).astype(np.uint8)
+    color = scenery.ramp(scenery.fractal(rng, n, 12, 0.7), scenery.palette(rng, 3))
+    return np.dstack([color, cv2.GaussianBlur(alpha[..., 0], (0, 0), blur)])

@@ -43,8 +43,8 @@ def rasterize(points, triangles, first, fx, fy, cx, cy, stride, ox, oy, near, in
             if not (right >= 0.5 and left <= columns and bottom >= 0.5 and top <= rows):
                 continue
             # One sample more on each side: rounding must not lose a sample that lies on an edge.
-            x0, x1 = max(0, int(math.ceil(left - 0.5001))), min(columns - 1, int(math.floor(right - 0.4999)))
-            y0, y1 = max(0, int(math.ceil(top - 0.5001))), min(rows - 1, int(math.floor(bottom - 0.4999)))
+            x0, x1 = max(0, math.ceil(left - 0.5001)), min(columns - 1, math.floor(right - 0.4999))
+            y0, y1 = max(0, math.ceil(top - 0.5001)), min(rows - 1, math.floor(bottom - 0.4999))
             if x1 < x0 or y1 < y0:
                 continue
         px, py, pz = by * qz - bz * qy, bz * qx - bx * qz, bx * qy - by * qx

@@ -1,9 +1,13 @@
-"""Painted backdrops: each scene is one sRGB picture (N, N, 3) float32 0..1 with the statistics of a photograph rather than its content."""
+"""Painted backdrops: each scene is one sRGB picture (N, N, 3) uint8 with the statistics of a photograph rather than its content."""
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
+
+from .compiled import compiled
 
 PALETTES = np.array([  # centres of outdoor and indoor colours, sRGB
     [[0.36, 0.42, 0.20], [0.22, 0.30, 0.12], [0.52, 0.52, 0.30], [0.16, 0.18, 0.10]],  # grass and leaves
@@ -15,6 +19,8 @@ PALETTES = np.array([  # centres of outdoor and indoor colours, sRGB
     [[0.80, 0.76, 0.70], [0.66, 0.60, 0.54], [0.90, 0.88, 0.84], [0.46, 0.42, 0.42]],  # rooms
 ])
 
+SHEET = np.random.default_rng(11).standard_normal((1024, 1024), np.float32)
+
 
 def palette(rng: np.random.Generator, count: int = 6) -> np.ndarray:
     """Colours (count, 3) about one of the palettes, each with its own brightness."""
@@ -25,27 +31,40 @@ def palette(rng: np.random.Generator, count: int = 6) -> np.ndarray:
     return np.clip(colors * rng.uniform(0.65, 1.25, (count, 1)), 0.01, 1.0)
 
 
+def white(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+    """Normal noise (rows, columns) float32: a random window of a fixed sheet, since drawing half a million numbers takes as long as a frame."""
+    top, left = rng.integers(0, len(SHEET) - rows + 1), rng.integers(0, len(SHEET) - columns + 1)
+    return SHEET[top:top + rows, left:left + columns][:: 1 - 2 * int(rng.integers(2)), :: 1 - 2 * int(rng.integers(2))]
+
+
 def fractal(rng: np.random.Generator, n: int, coarsest: int = 3, roughness: float = 0.55, aspect: float = 1.0) -> np.ndarray:
     """Noise (n, n) float32 with standard deviation near 1, power falling with frequency; aspect > 1 stretches it sideways."""
     level, amplitude, total = coarsest, 1.0, 0.0
     out = np.zeros((1, 1), np.float32)
     while True:
         rows, columns = min(n, int(level)), min(n, max(2, int(level / aspect)))
-        out = cv2.resize(out, (columns, rows), interpolation=cv2.INTER_CUBIC)
-        out = np.atleast_2d(out) + amplitude * rng.standard_normal((rows, columns), np.float32)
+        out = np.atleast_2d(cv2.resize(out, (columns, rows), interpolation=cv2.INTER_LINEAR))
+        out = out + np.float32(amplitude) * white(rng, rows, columns)
         total += amplitude ** 2
         if rows >= n:
             break
         level, amplitude = level * 2, amplitude * roughness
-    return cv2.resize(out, (n, n), interpolation=cv2.INTER_CUBIC) / np.float32(total ** 0.5)
+    return (cv2.resize(out, (n, n), interpolation=cv2.INTER_LINEAR) if columns < n else out) * np.float32(total ** -0.5)
 
 
 def ramp(field: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """Colour a field (N, N), standard deviation 1, through a row of colours (K, 3)."""
-    at = np.clip((field * 0.3 + 0.5) * 255, 0, 255).astype(np.uint8)
+    """Colour a field (N, N), standard deviation 1, through a row of colours (K, 3); (N, N, 3) uint8."""
+    at = cv2.convertScaleAbs(np.clip(field, -1.66, 1.66) + 1.66, alpha=76.5)
     stops = np.linspace(0, len(colors) - 1, 256)
-    table = np.stack([np.interp(stops, np.arange(len(colors)), colors[:, c]) for c in range(3)], -1).astype(np.float32)
-    return table[at]
+    table = np.stack([np.interp(stops, np.arange(len(colors)), colors[:, c]) for c in range(3)], -1)
+    return cv2.LUT(cv2.merge([at, at, at]), np.clip(table * 255, 0, 255).astype(np.uint8)[None])
+
+
+def modulate(picture: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """Multiply a picture (N, N, 3) uint8 by a field (N, N), (1, N) or (N, 1)."""
+    n = len(picture)
+    field = np.ascontiguousarray(np.broadcast_to(factor.astype(np.float32), (n, n)))
+    return cv2.multiply(picture, cv2.merge([field, field, field]), dtype=cv2.CV_8U)
 
 
 def shapes(rng: np.random.Generator, picture: np.ndarray, colors: np.ndarray, count: int, smallest: float, largest: float, kind: str,
@@ -53,86 +72,122 @@ def shapes(rng: np.random.Generator, picture: np.ndarray, colors: np.ndarray, co
     """Paint occluding shapes with power-law sizes (the dead leaves model, which has the edges and spectrum of photographs)."""
     n = len(picture)
     sizes = np.sort(smallest * (1 - rng.random(count) * (1 - (smallest / largest) ** 1.5)) ** (-1 / 1.5))[::-1] * n
-    for size in sizes:
-        color = tuple(float(c) for c in np.clip(colors[rng.integers(len(colors))] * rng.uniform(0.6, 1.3), 0, 1))
-        center = np.array([rng.uniform(-0.1, 1.1), rng.uniform(top, bottom)]) * n
-        if kind == "ellipse":
-            axes = (max(1, int(size * 0.5)), max(1, int(size * rng.uniform(0.12, 0.5))))
-            cv2.ellipse(picture, (int(center[0]), int(center[1])), axes, rng.uniform(0, 180), 0, 360, color, -1, cv2.LINE_AA)
+    paints = np.clip(colors[rng.integers(len(colors), size=count)] * rng.uniform(150, 330, (count, 1)), 0, 255).tolist()
+    centers = np.stack([rng.uniform(-0.1, 1.1, count), rng.uniform(top, bottom, count)], -1) * n
+    if kind == "ellipse":
+        axes = np.maximum(np.stack([sizes * 0.5, sizes * rng.uniform(0.12, 0.5, count)], -1), 1).astype(int).tolist()
+        angles = rng.uniform(0, 180, count).tolist()
+        for center, axis, angle, paint_ in zip(centers.astype(int).tolist(), axes, angles, paints, strict=True):
+            cv2.ellipse(picture, center, axis, angle, 0, 360, paint_, -1, cv2.LINE_AA)
+        return
+    outlines = np.round(_outlines(rng, kind, sizes, centers, n) * 16).astype(np.int32)
+    for outline, paint_ in zip(outlines, paints, strict=True):
+        cv2.fillPoly(picture, [outline], paint_, cv2.LINE_AA, 4)
+
+
+def _outlines(rng: np.random.Generator, kind: str, sizes: np.ndarray, centers: np.ndarray, n: int) -> np.ndarray:
+    """Corners (count, K, 2) in pixels of boxes, blades, trunks or polygons."""
+    count = len(sizes)
+    if kind == "box":
+        half = rng.uniform(0.2, 0.6, (count, 1, 2)) * sizes[:, None, None]
+        return centers[:, None] + half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    if kind == "blade":
+        lean, width, zero = rng.normal(0, 0.35, count), sizes * 0.035 + 0.6, np.zeros(count)
+        x, y = np.stack([-width, width, np.sin(lean) * sizes], -1), np.stack([zero, zero, -np.cos(lean) * sizes], -1)
+        return centers[:, None] + np.stack([x, y], -1)
+    if kind == "trunk":
+        width, lean, x = sizes * rng.uniform(0.03, 0.12, count), rng.normal(0, 0.06, count) * n, centers[:, 0]
+        across = np.stack([x - width, x + width, x + width * 1.3 + lean, x - width * 1.3 + lean], -1)
+        return np.stack([across, np.broadcast_to([-5, -5, n + 5, n + 5], across.shape)], -1)
+    angles = np.sort(rng.uniform(0, 2 * np.pi, (count, 7)), 1)
+    radii = sizes[:, None] * rng.uniform(0.25, 0.6, (count, 7))
+    return centers[:, None] + np.stack([np.cos(angles), np.sin(angles)], -1) * radii[..., None]
+
+
+@compiled()
+def lay_floor(flat, mean, horizon, eye, haze, out):  # type: ignore[no-untyped-def]
+    """Draw a texture (N, N, 3) uint8, mirrored at its edges, as a floor below the row `horizon`; it fades into its mean (3,) far away."""
+    n = flat.shape[0]
+    period = 2.0 * (n - 1)
+    for row in range(n):
+        below = row + 0.5 - horizon
+        if below < 1.0:
+            for column in range(n):
+                for c in range(3):
+                    out[row, column, c] = np.uint8(mean[c])
             continue
-        if kind == "box":
-            half = np.array([rng.uniform(0.2, 0.6), rng.uniform(0.2, 0.6)]) * size
-            corners = center + half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
-        elif kind == "blade":
-            lean, width = rng.normal(0, 0.35), size * 0.035 + 0.6
-            corners = center + np.array([[-width, 0], [width, 0], [np.sin(lean) * size, -np.cos(lean) * size]])
-        elif kind == "trunk":
-            width, lean = size * rng.uniform(0.03, 0.12), rng.normal(0, 0.06) * n
-            corners = np.array([[center[0] - width, -5], [center[0] + width, -5], [center[0] + width * 1.3 + lean, n + 5], [center[0] - width * 1.3 + lean, n + 5]])
-        else:
-            angles = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 9)))
-            radii = size * rng.uniform(0.25, 0.6, len(angles))
-            corners = center + np.stack([np.cos(angles), np.sin(angles)], -1) * radii[:, None]
-        cv2.fillPoly(picture, [np.round(corners * 16).astype(np.int32)], color, cv2.LINE_AA, 4)
+        v = eye * n * 0.4 / below
+        v = abs(v - period * math.floor(v / period) - (n - 1))
+        i = min(int(v), n - 2)
+        v -= i
+        far = math.exp(-below / haze)
+        for column in range(n):
+            u = (column - 0.5 * n) * 0.6 * eye / below + 0.5 * n
+            u = abs(u - period * math.floor(u / period) - (n - 1))
+            j = min(int(u), n - 2)
+            fraction = u - j
+            for c in range(3):
+                upper = flat[i, j, c] + fraction * (float(flat[i, j + 1, c]) - flat[i, j, c])
+                lower = flat[i + 1, j, c] + fraction * (float(flat[i + 1, j + 1, c]) - flat[i + 1, j, c])
+                value = upper + v * (lower - upper)
+                out[row, column, c] = np.uint8(value + far * (mean[c] - value))
 
 
 def ground(rng: np.random.Generator, n: int, horizon: float) -> np.ndarray:
     """A floor seen in perspective below a horizon (a row of the picture, may lie outside)."""
     flat = ramp(fractal(rng, n, int(rng.integers(3, 24)), rng.uniform(0.45, 0.85)), palette(rng, 4))
+    mean = cv2.mean(flat)[:3]
     if rng.random() < 0.25:  # tiles, planks, road marks
         step = int(rng.integers(n // 24, n // 6))
-        line = (rng.uniform(0.4, 1.3) * flat.mean((0, 1))).astype(np.float32)
+        line = np.clip(rng.uniform(0.4, 1.3) * np.array(mean), 0, 255).astype(np.uint8)
         flat[:, ::step] = line
         if rng.random() < 0.6:
             flat[::step, :] = line
-    below = np.maximum(np.arange(n, dtype=np.float32) - horizon, 1.0)[:, None]
     eye = rng.uniform(0.5, 1.5) * n * max(0.5, (n - horizon) / n)
-    x = (np.arange(n, dtype=np.float32)[None] - n / 2) * (eye / below) * 0.6 + n / 2
-    y = np.broadcast_to(eye * n * 0.4 / below, (n, n)).astype(np.float32)
-    warped = cv2.remap(flat, x.astype(np.float32), y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    far = np.exp(-below / (0.06 * n))[..., None]
-    return warped * (1 - far) + flat.mean((0, 1)) * far
+    picture = np.empty_like(flat)
+    lay_floor(flat, np.array(mean), float(horizon), eye, 0.06 * n, picture)
+    return picture
 
 
 def wall(rng: np.random.Generator, n: int) -> np.ndarray:
     """Something upright: planks, bricks, a fence, a hedge, woods, a plain wall or a hill side."""
-    kind = rng.choice(["planks", "bricks", "leaves", "trunks", "plain", "boxes", "polygons"])
-    colors = palette(rng)
-    picture = np.ascontiguousarray(ramp(fractal(rng, n, 4, 0.6), colors[:3]))
+    kind = str(rng.choice(["planks", "bricks", "leaves", "trunks", "plain", "boxes", "polygons"]))
+    picture = ramp(fractal(rng, n, 4, 0.6), palette(rng)[:3])
     if kind == "planks":
         width = int(rng.integers(n // 50, n // 10))
         shade = np.repeat(rng.uniform(0.7, 1.15, n // width + 1), width)[:n]
         shade[::width] *= rng.uniform(0.2, 0.8)
-        picture *= (shade[None, :, None] if rng.random() < 0.75 else shade[:, None, None]).astype(np.float32)
+        picture = modulate(picture, shade[None] if rng.random() < 0.75 else shade[:, None])
     elif kind == "bricks":
         height = int(rng.integers(n // 40, n // 14))
-        for index, row in enumerate(range(0, n, height)):
-            picture[row:row + height] *= np.repeat(rng.uniform(0.8, 1.15, n // (2 * height) + 2), 2 * height)[index % 2 * height:][:n][None, :, None]
-            picture[row] *= 0.7
+        tone = rng.uniform(0.8, 1.15, (n // height + 1, n // (2 * height) + 2))
+        tone = np.repeat(np.repeat(tone, height, 0), 2 * height, 1)
+        tone[height::2 * height] = np.roll(tone[height::2 * height], height, 1)
+        tone[::height] *= 0.7
+        picture = modulate(picture, tone[:n, :n])
     elif kind != "plain":
-        form = {"leaves": "ellipse", "trunks": "trunk", "boxes": "box", "polygons": "polygon"}[str(kind)]
+        form = {"leaves": "ellipse", "trunks": "trunk", "boxes": "box", "polygons": "polygon"}[kind]
         count, small, large = {"ellipse": (350, 0.012, 0.15), "trunk": (14, 0.1, 0.9), "box": (40, 0.04, 0.7), "polygon": (200, 0.02, 0.5)}[form]
         shapes(rng, picture, palette(rng, 10), count, small, large, form)
-        if form == "box" and rng.random() < 0.4:
-            picture *= 0.8 + 0.2 * np.sign(fractal(rng, n, 6, 0.4))[..., None]
-    return picture * (1 + 0.10 * rng.random() * fractal(rng, n, 16, 0.8)[..., None])
+    return modulate(picture, 1 + 0.10 * rng.random() * fractal(rng, n, 16, 0.8))
 
 
 def outdoors(rng: np.random.Generator, n: int, horizon: float) -> np.ndarray:
     """Sky or an upright scene above a ground that goes to the horizon."""
     picture = ground(rng, n, horizon)
     edge = horizon + rng.uniform(0.0, 0.14) * n
-    rows = np.arange(n, dtype=np.float32)[:, None]
-    if rng.random() < 0.3:
-        top, low = np.array([0.45, 0.62, 0.88]) * rng.uniform(0.5, 1.1), np.array([0.85, 0.88, 0.92]) * rng.uniform(0.7, 1.1)
-        share = np.clip(rows / max(edge, 1), 0, 1)[..., None]
-        above = (top * (1 - share) + low * share + 0.06 * np.maximum(fractal(rng, n, 3, 0.6, 2.0), 0)[..., None]).astype(np.float32)
+    sky = rng.random() < 0.3
+    if sky:
         edge = horizon
+        top, low = np.array([0.45, 0.62, 0.88]) * rng.uniform(0.5, 1.1), np.array([0.85, 0.88, 0.92]) * rng.uniform(0.7, 1.1)
+        share = np.clip(np.arange(n) / max(edge, 1), 0, 1)[:, None]
+        graded = np.clip((top * (1 - share) + low * share) * 255, 0, 255).astype(np.uint8)
+        above = modulate(np.repeat(graded[:, None], n, 1), 1 + 0.06 * np.maximum(fractal(rng, n, 3, 0.6, 2.0), 0))
     else:
         above = wall(rng, n)
     bumps = fractal(rng, n, 4, 0.5)[0] * rng.uniform(0, 0.03) * n
-    mask = np.clip(edge + bumps[None] - rows, 0, 1)[..., None]
-    picture = picture * (1 - mask) + above * mask
+    mask = (edge + bumps[None] > np.arange(n)[:, None]).astype(np.uint8)
+    cv2.copyTo(above, mask, picture)
     if rng.random() < 0.4:
         shapes(rng, picture, palette(rng, 5), int(rng.integers(60, 400)), 0.03, 0.25, "blade", max(0.0, edge / n), 1.2)
     if rng.random() < 0.5:
@@ -143,45 +198,50 @@ def outdoors(rng: np.random.Generator, n: int, horizon: float) -> np.ndarray:
 def studio(rng: np.random.Generator, n: int, horizon: float) -> np.ndarray:
     """Flat or gently graded, sometimes with a floor line."""
     one, other = palette(rng, 2) if rng.random() < 0.7 else np.repeat(rng.uniform(0, 1, (2, 1)), 3, 1)
-    t = np.linspace(0, 1, n, dtype=np.float32)[:, None, None] if rng.random() < 0.6 else np.hypot(*np.mgrid[-1:1:n * 1j, -1:1:n * 1j])[..., None].astype(np.float32)
-    picture = np.broadcast_to(one + (other - one) * t * rng.uniform(0, 1), (n, n, 3)).astype(np.float32)
+    line = np.linspace(-1, 1, n)
+    t = np.abs(line)[:, None] + 0 * line if rng.random() < 0.6 else line[:, None] ** 2 + line ** 2
+    picture = ramp(((t - 0.5) * 3).astype(np.float32), np.stack([one, one + (other - one) * rng.uniform(0, 1)]))
     if rng.random() < 0.4:
-        picture = np.where((np.arange(n) > horizon)[:, None, None], picture * rng.uniform(0.6, 1.2), picture).astype(np.float32)
+        picture = modulate(picture, np.where(np.arange(n) > horizon, rng.uniform(0.6, 1.2), 1.0)[:, None])
     return picture
 
 
 def water(rng: np.random.Generator, n: int, horizon: float) -> np.ndarray:
     """Ripples: noise stretched sideways with bright crests."""
     waves = fractal(rng, n, int(rng.integers(4, 16)), rng.uniform(0.5, 0.8), rng.uniform(2, 6))
-    picture = ramp(waves, palette(rng, 4))
-    return picture + (np.maximum(waves - 1.2, 0) * rng.uniform(0, 0.6))[..., None]
+    return modulate(ramp(waves, palette(rng, 4)), 1 + np.maximum(waves - 1.2, 0) * rng.uniform(0, 1.2))
 
 
 def clutter(rng: np.random.Generator, n: int, horizon: float) -> np.ndarray:
     """Dead leaves of one or two kinds over fractal noise."""
-    picture = np.ascontiguousarray(ramp(fractal(rng, n, 3, 0.6), palette(rng, 5)))
+    picture = ramp(fractal(rng, n, 3, 0.6), palette(rng, 5))
     for _ in range(int(rng.integers(1, 3))):
         shapes(rng, picture, palette(rng, 12), int(rng.integers(80, 350)), 0.015, 0.6, str(rng.choice(["ellipse", "polygon", "box", "polygon"])))
-    return picture * (1 + 0.12 * fractal(rng, n, 24, 0.8)[..., None])
+    return modulate(picture, 1 + 0.12 * fractal(rng, n, 24, 0.8))
 
 
 def clouds(rng: np.random.Generator, n: int, horizon: float) -> np.ndarray:
     """Coloured 1/f noise."""
-    return ramp(fractal(rng, n, 3, rng.uniform(0.4, 0.8)), palette(rng, 8)) + 0.05 * rng.random() * fractal(rng, n, 4, 0.6)[..., None]
+    return ramp(fractal(rng, n, 3, rng.uniform(0.4, 0.8)), palette(rng, 8))
 
 
-SCENES = {outdoors: 0.52, clutter: 0.16, clouds: 0.1, studio: 0.08, water: 0.07, lambda rng, n, horizon: wall(rng, n): 0.07}
+def upright(rng: np.random.Generator, n: int, horizon: float) -> np.ndarray:
+    """A wall or a thicket that fills the picture."""
+    return wall(rng, n)
+
+
+SCENES = {outdoors: 0.52, clutter: 0.16, clouds: 0.1, studio: 0.08, water: 0.07, upright: 0.07}
 
 
 def paint(rng: np.random.Generator, n: int, horizon: float | None) -> np.ndarray:
     """A random scene (n, n, 3) uint8; horizon is the row of the true horizon, or None where it is not known."""
     scene = rng.choice(len(SCENES), p=list(SCENES.values()))
     row = rng.uniform(0.05, 0.7) * n if horizon is None or rng.random() < 0.1 else float(np.clip(horizon, -4 * n, 0.9 * n))
-    picture = list(SCENES)[scene](rng, n, row).astype(np.float32)
+    picture = list(SCENES)[scene](rng, n, row)
     if rng.random() < 0.65:
         picture = cv2.GaussianBlur(picture, (0, 0), float(np.exp(rng.uniform(np.log(0.4), np.log(0.014 * n)))))
     if rng.random() < 0.4:  # shade of trees, clouds, a window
-        picture = picture * (1 + rng.uniform(0.1, 0.5) * np.tanh(2 * fractal(rng, n, int(rng.integers(2, 8)), 0.5)))[..., None]
-    mean = picture.mean((0, 1))
-    picture = (picture - mean) * rng.uniform(0.5, 1.25) + mean * np.exp(rng.normal(0, 0.2)) + rng.normal(0, 0.02, 3)
-    return np.clip(picture * 255, 0, 255).astype(np.uint8)
+        picture = modulate(picture, 1 + rng.uniform(0.1, 0.5) * np.tanh(2 * fractal(rng, n, int(rng.integers(2, 8)), 0.5)))
+    mean = np.array(cv2.mean(picture)[:3])
+    level = (np.arange(256)[:, None] - mean) * rng.uniform(0.5, 1.25) + mean * np.exp(rng.normal(0, 0.2)) + rng.normal(0, 5, 3)
+    return cv2.LUT(picture, np.clip(level, 0, 255).astype(np.uint8)[None])

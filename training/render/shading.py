@@ -9,10 +9,11 @@ import numpy as np
 from .compiled import compiled
 from .raster import barycentric
 
-# Columns of a creature's coat parameters (appearance.Coat.pack).
+# Columns of a creature's coat parameters (filled by appearance.py).
 (ACCENT, STRIPE, STRIPE_FREQUENCY, AXIS, BLOTCH, FREQUENCY, THRESHOLD, SOFTNESS, STRENGTH, OFFSET, DETAIL, DETAIL_FREQUENCY, SPECULAR, SHININESS,
- FUZZ, FLAT, GLOW, MIRROR) = (0, 3, 4, 5, 8, 9, 10, 11, 12, 13, 16, 17, 18, 19, 20, 21, 22, 23)
-COAT_SIZE = 24
+ FUZZ, FLAT, STRETCH, MIRROR) = (0, 3, 4, 5, 8, 9, 10, 11, 12, 13, 16, 17, 18, 19, 20, 21, 22, 25)
+COAT_SIZE = 26
+TURNS = np.stack([np.cos(np.arange(16) * np.pi / 32), np.sin(np.arange(16) * np.pi / 32)], 1)
 LATTICE = np.random.default_rng(5).uniform(-1.0, 1.0, (32, 32, 32)).astype(np.float32)
 
 
@@ -50,13 +51,17 @@ def coat(lattice, p, x, y, z):  # type: ignore[no-untyped-def]
         t = min(1.0, max(0.0, (field - p[THRESHOLD]) / p[SOFTNESS] * 0.5 + 0.5))
         share = p[STRENGTH] * t * t * (3.0 - 2.0 * t)
     g = p[DETAIL_FREQUENCY]
-    grain = value_noise(lattice, x * g, y * g, z * g) + 0.6 * value_noise(lattice, y * g * 2.3 + 7.0, z * g * 2.3, x * g * 2.3)
+    x, y, z = x * g * p[STRETCH], y * g * p[STRETCH + 1], z * g * p[STRETCH + 2]
+    grain = value_noise(lattice, x, y, z) + 0.6 * value_noise(lattice, y * 2.3 + 7.0, z * 2.3, x * 2.3)
     return share, max(0.05, 1.0 + p[DETAIL] * grain)
 
 
 @compiled(inline="always")
 def lit(shadow_map, to_light, fx, x, y, z, bias, spread, turn):  # type: ignore[no-untyped-def]
-    """Share of four taps of the shadow map (inverse depths from the light) at which a camera-frame point sees the light."""
+    """Share of four taps of the shadow map (inverse depths from the light) at which a camera-frame point sees the light.
+
+    spread: radius of the taps in texels; turn: any whole number, turns the taps so that the steps of soft shadows become grain.
+    """
     px = to_light[0, 0] * x + to_light[0, 1] * y + to_light[0, 2] * z + to_light[0, 3]
     py = to_light[1, 0] * x + to_light[1, 1] * y + to_light[1, 2] * z + to_light[1, 3]
     pz = to_light[2, 0] * x + to_light[2, 1] * y + to_light[2, 2] * z + to_light[2, 3]
@@ -64,10 +69,12 @@ def lit(shadow_map, to_light, fx, x, y, z, bias, spread, turn):  # type: ignore[
         return 1.0
     side = shadow_map.shape[0]
     u, v = px / pz * fx + 0.5 * side, py / pz * fx + 0.5 * side
+    if u < -spread or v < -spread or u > side + spread or v > side + spread:
+        return 1.0
     limit = 1.0 / (pz - bias)
-    cosine, sine = math.cos(turn) * spread, math.sin(turn) * spread
+    cosine, sine = TURNS[turn & 15, 0] * spread, TURNS[turn & 15, 1] * spread
     seen = 0.0
-    for tap in range(4):
+    for _ in range(4):
         cosine, sine = -sine, cosine
         i, j = int(v + sine), int(u + cosine)
         if i < 0 or j < 0 or i >= side or j >= side or shadow_map[i, j] < limit:
@@ -75,23 +82,63 @@ def lit(shadow_map, to_light, fx, x, y, z, bias, spread, turn):  # type: ignore[
     return seen
 
 
+@compiled(inline="always")
+def surface(points, triangle, dx, dy, normals, rest, albedo, occlusion, p, lattice, light, shadow_map, to_light, light_fx, turn):  # type: ignore[no-untyped-def]
+    """Colour (square root of light, three channels) where the ray (dx, dy, 1) meets a triangle, both faces alike."""
+    wa, wb, wc, z = barycentric(points, triangle, dx, dy)
+    a, b, c = triangle[0], triangle[1], triangle[2]
+    share, grain = coat(lattice, p, wa * rest[a, 0] + wb * rest[b, 0] + wc * rest[c, 0], wa * rest[a, 1] + wb * rest[b, 1] + wc * rest[c, 1],
+                        wa * rest[a, 2] + wb * rest[b, 2] + wc * rest[c, 2])
+    nx = wa * normals[a, 0] + wb * normals[b, 0] + wc * normals[c, 0]
+    ny = wa * normals[a, 1] + wb * normals[b, 1] + wc * normals[c, 1]
+    nz = wa * normals[a, 2] + wb * normals[b, 2] + wc * normals[c, 2]
+    inverse = 1.0 / math.sqrt(nx * nx + ny * ny + nz * nz + 1e-20)
+    facing = -(nx * dx + ny * dy + nz)
+    if facing < 0.0:
+        inverse, facing = -inverse, -facing
+    nx, ny, nz = nx * inverse, ny * inverse, nz * inverse
+    ray = 1.0 / math.sqrt(dx * dx + dy * dy + 1.0)
+    facing *= abs(inverse) * ray
+    sun = max(0.0, (nx * light[0] + ny * light[1] + nz * light[2] + light[16]) / (1.0 + light[16]))
+    if sun > 0.0 and light[17] > 0.0:
+        sun *= 1.0 - light[17] * (1.0 - lit(shadow_map, to_light, light_fx, dx * z, dy * z, z, light[18], light[19], turn))
+    height = 0.5 + 0.5 * (nx * light[3] + ny * light[4] + nz * light[5])
+    open_sky = wa * occlusion[a] + wb * occlusion[b] + wc * occlusion[c]
+    gloss = 0.0
+    if p[SPECULAR] > 0.0:
+        hx, hy, hz = light[0] - dx * ray, light[1] - dy * ray, light[2] - ray
+        half = (nx * hx + ny * hy + nz * hz) / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
+        gloss = p[SPECULAR] * max(0.0, half) ** p[SHININESS] * min(1.0, sun * 2.0)
+    flat = p[FLAT]
+    rim = (1.0 + p[FUZZ] * (1.0 - facing) ** 2) * (1.0 - flat)
+    gain = light[15] * grain
+    out = (0.0, 0.0, 0.0)
+    for channel in range(3):
+        base = wa * albedo[a, channel] + wb * albedo[b, channel] + wc * albedo[c, channel]
+        base += share * (p[ACCENT + channel] - base)
+        sky = (light[12 + channel] + height * (light[9 + channel] - light[12 + channel])) * open_sky
+        value = math.sqrt(min(1.0, max(0.0, gain * (base * ((sun * light[6 + channel] + sky) * rim + flat) + gloss * light[6 + channel]))))
+        out = (out[1], out[2], value)
+    return out
+
+
 @compiled()
-def shade(ids, nearness, points, normals, triangles, owner, rest, albedo, coats, lattice, intrinsics, samples, light, shadow_map, to_light,  # type: ignore[no-untyped-def]
-          light_fx, color, cover, subject, depth):
+def shade(ids, nearness, points, normals, triangles, owner, rest, albedo, occlusion, coats, lattice, intrinsics, samples, light,  # type: ignore[no-untyped-def]
+          shadow_map, to_light, light_fx, color, cover, subject, depth):
     """Resolve a sample grid into one picture.
 
-    ids, nearness: (S·samples, S·samples) of rasterize; points: (M, V, 3) per moment, M is 1 or samples² (one per sample position); normals: (V, 3) of the middle moment.
-    owner: (F,) creature of a triangle, 0 is the subject; rest: (V, 3) normalised; albedo: (V, 3) linear; coats: (creatures, COAT_SIZE).
+    ids, nearness: (S·samples, S·samples) of rasterize; points: (M, V, 3) per moment, M is 1 or samples² (one per sample position).
+    normals: (V, 3) of the middle moment; owner: (F,) creature of a triangle, 0 is the subject; rest: (V, 3) normalised; albedo: (V, 3) linear.
+    occlusion: (V,) share of the sky that is seen; coats: (creatures, COAT_SIZE).
     light: (20,) direction to the light, up, sun colour, sky colour, ground colour, exposure, wrap, shadow strength, bias, softness of the shadow.
     color: (S, S, 3) premultiplied square root of light; cover, subject: (S, S) 0..1; depth: (S, S) subject's inverse depth. All written.
     """
-    size = color.shape[0]
+    size, moments = color.shape[0], points.shape[0]
     fx, fy, cx, cy = intrinsics[0], intrinsics[1], intrinsics[2], intrinsics[3]
-    moments = points.shape[0]
     weight = 1.0 / (samples * samples)
     for row in range(size):
         for column in range(size):
-            previous, moment_before = -1, -1
+            previous, z_before = -1, 0.0
             red, green, blue = 0.0, 0.0, 0.0
             total_r, total_g, total_b, all_cover, subject_cover, nearest = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
             for sample in range(samples * samples):
@@ -100,58 +147,32 @@ def shade(ids, nearness, points, normals, triangles, owner, rest, albedo, coats,
                 if k < 0:
                     continue
                 all_cover += weight
-                creature = owner[k]
-                if creature == 0:
+                if owner[k] == 0:
                     subject_cover += weight
                     nearest = max(nearest, nearness[i, j])
-                moment = sample if moments > 1 else 0
-                if k != previous or moment != moment_before:
-                    previous, moment_before = k, moment
-                    dx, dy = ((j + 0.5) / samples - cx) / fx, ((i + 0.5) / samples - cy) / fy
-                    wa, wb, wc, z = barycentric(points[moment], triangles[k], dx, dy)
-                    a, b, c = triangles[k, 0], triangles[k, 1], triangles[k, 2]
-                    p = coats[creature]
-                    share, grain = coat(lattice, p, wa * rest[a, 0] + wb * rest[b, 0] + wc * rest[c, 0],
-                                        wa * rest[a, 1] + wb * rest[b, 1] + wc * rest[c, 1], wa * rest[a, 2] + wb * rest[b, 2] + wc * rest[c, 2])
-                    n = normals
-                    nx, ny, nz = wa * n[a, 0] + wb * n[b, 0] + wc * n[c, 0], wa * n[a, 1] + wb * n[b, 1] + wc * n[c, 1], wa * n[a, 2] + wb * n[b, 2] + wc * n[c, 2]
-                    inverse = 1.0 / math.sqrt(nx * nx + ny * ny + nz * nz + 1e-20)
-                    facing = -(nx * dx + ny * dy + nz)
-                    if facing < 0.0:
-                        inverse, facing = -inverse, -facing
-                    nx, ny, nz = nx * inverse, ny * inverse, nz * inverse
-                    ray = 1.0 / math.sqrt(dx * dx + dy * dy + 1.0)
-                    facing *= abs(inverse) * ray
-                    across = nx * light[0] + ny * light[1] + nz * light[2]
-                    sun = max(0.0, (across + light[16]) / (1.0 + light[16]))
-                    if sun > 0.0 and light[17] > 0.0:
-                        turn = (row * 7 + column * 13 + sample * 3) * 0.7
-                        seen = lit(shadow_map, to_light, light_fx, dx * z, dy * z, z, light[18], light[19], turn)
-                        sun *= 1.0 - light[17] * (1.0 - seen)
-                    height = 0.5 + 0.5 * (nx * light[3] + ny * light[4] + nz * light[5])
-                    hx, hy, hz = light[0] - dx * ray, light[1] - dy * ray, light[2] - ray
-                    half = (nx * hx + ny * hy + nz * hz) / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
-                    gloss = p[SPECULAR] * max(0.0, half) ** p[SHININESS] * min(1.0, sun * 2.0) if p[SPECULAR] > 0.0 else 0.0
-                    rim = 1.0 + p[FUZZ] * (1.0 - facing) ** 2
-                    flat = p[FLAT]
-                    gain = light[15] * grain
-                    base_r = wa * albedo[a, 0] + wb * albedo[b, 0] + wc * albedo[c, 0]
-                    base_g = wa * albedo[a, 1] + wb * albedo[b, 1] + wc * albedo[c, 1]
-                    base_b = wa * albedo[a, 2] + wb * albedo[b, 2] + wc * albedo[c, 2]
-                    base_r += share * (p[ACCENT] - base_r)
-                    base_g += share * (p[ACCENT + 1] - base_g)
-                    base_b += share * (p[ACCENT + 2] - base_b)
-                    lr = (sun * light[6] + light[12] + height * (light[9] - light[12])) * rim * (1.0 - flat) + flat
-                    lg = (sun * light[7] + light[13] + height * (light[10] - light[13])) * rim * (1.0 - flat) + flat
-                    lb = (sun * light[8] + light[14] + height * (light[11] - light[14])) * rim * (1.0 - flat) + flat
-                    red = math.sqrt(min(1.0, max(0.0, gain * (base_r * lr + gloss * light[6]))))
-                    green = math.sqrt(min(1.0, max(0.0, gain * (base_g * lg + gloss * light[7]))))
-                    blue = math.sqrt(min(1.0, max(0.0, gain * (base_b * lb + gloss * light[8]))))
+                z = 1.0 / nearness[i, j]
+                # A neighbouring triangle of the same surface has nearly the same colour: shading once a pixel is enough there.
+                if previous < 0 or (k != previous and (moments > 1 or abs(z - z_before) > light[18] or owner[k] != owner[previous])):
+                    previous, z_before = k, z
+                    turn = row * 7 + column * 13 + sample * 3
+                    red, green, blue = surface(points[sample if moments > 1 else 0], triangles[k], ((j + 0.5) / samples - cx) / fx,
+                                               ((i + 0.5) / samples - cy) / fy, normals, rest, albedo, occlusion, coats[owner[k]], lattice, light,
+                                               shadow_map, to_light, light_fx, turn)
                 total_r += red
                 total_g += green
                 total_b += blue
             color[row, column, 0], color[row, column, 1], color[row, column, 2] = total_r * weight, total_g * weight, total_b * weight
             cover[row, column], subject[row, column], depth[row, column] = all_cover, subject_cover, nearest
+
+
+@compiled()
+def seen_from(points, normals, shadow_map, to_light, light_fx, toward, bias, total, weight):  # type: ignore[no-untyped-def]
+    """Add to total (V,) the light that each vertex gets from one direction, and to weight (V,) what it would get unhindered."""
+    for v in range(points.shape[0]):
+        facing = normals[v, 0] * toward[0] + normals[v, 1] * toward[1] + normals[v, 2] * toward[2] + 0.3
+        if facing > 0.0:
+            weight[v] += facing
+            total[v] += facing * lit(shadow_map, to_light, light_fx, points[v, 0], points[v, 1], points[v, 2], bias, 0.5, 0)
 
 
 @compiled()
@@ -172,8 +193,21 @@ def composite(color, cover, backdrop, gain, intrinsics, up, height, shadow, shad
                 along = dx * up[0] + dy * up[1] + up[2]
                 z = height / along if abs(along) > 1e-6 else -1.0
                 if z > 0.0:
-                    turn = (row * 7 + column * 13) * 0.7
-                    dim = 1.0 - shadow * (1.0 - lit(shadow_map, to_light, light_fx, dx * z, dy * z, z, 0.0, spread, turn))
+                    turn = row * 7 + column * 13
+                    inner = lit(shadow_map, to_light, light_fx, dx * z, dy * z, z, 0.0, spread * 0.5, turn + 5)
+                    dim = 1.0 - shadow * (1.0 - 0.5 * inner - 0.5 * lit(shadow_map, to_light, light_fx, dx * z, dy * z, z, 0.0, spread, turn))
             for channel in range(3):
                 value = color[row, column, channel] * 255.0 + rest * dim * backdrop[row, column, channel]
                 out[row, column, channel] = min(255.0, max(0.0, value * gain[channel]))
+
+
+@compiled()
+def lay_over(picture, cover, front):  # type: ignore[no-untyped-def]
+    """Lay something (S, S, 4) uint8 over a picture (S, S, 3) float32 0..255 and take it out of a coverage (S, S), in place."""
+    for i in range(picture.shape[0]):
+        for j in range(picture.shape[1]):
+            if front[i, j, 3] > 0:
+                alpha = front[i, j, 3] / 255.0
+                cover[i, j] *= 1.0 - alpha
+                for c in range(3):
+                    picture[i, j, c] += alpha * (front[i, j, c] - picture[i, j, c])
