@@ -1,0 +1,189 @@
+"""The button: capture on a worker thread while the window stays alive, and keys when it is done."""
+
+import logging
+from typing import Any
+
+import bpy
+
+from ..backend.errors import CaptureCancelled, CaptureError
+from ..backend.progress import CancelToken
+from . import capture_job
+from .capture_job import CaptureJob
+from .diagnostics import missing_message
+from .operators import NeedsClip, active_armature, clip_path
+from .preferences import preferences
+from .properties import first_frame, settings_of
+from .scene_capture import Captured, CaptureOptions, Prepared, finish, prepare, resolve_model
+
+log = logging.getLogger(__name__)
+
+_TIMER_SECONDS = 0.1
+
+
+def options_of(context: bpy.types.Context, armature: bpy.types.Object) -> CaptureOptions:
+    """The panel's choices. References default to the current frame."""
+    chosen, machine = armature.mocap_anything, preferences(context)
+    model = resolve_model(chosen.model, machine.model_folder if machine else "")
+    frames = tuple(reference.frame for reference in chosen.references) or (context.scene.frame_current,)
+    try:
+        settings = settings_of(chosen, machine.device if machine else "auto", model)
+    except ValueError as error:
+        raise CaptureError(f"{str(error).capitalize()}.") from error
+    return CaptureOptions(clip_path(armature), first_frame(chosen, context.scene), settings, frames, chosen.reference_kind, keep_raw=True)
+
+
+class ARMATURE_OT_capture_from_video(NeedsClip, bpy.types.Operator):
+    """Capture the video's motion and key it on the armature, as a new action"""
+
+    bl_idname = "armature.capture_from_video"
+    bl_label = "Capture from Video"
+    bl_options = {"REGISTER", "UNDO"}
+
+    _job: CaptureJob | None = None
+    _timer: bpy.types.Timer | None = None
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not super().poll(context):
+            return False
+        if missing := missing_message():
+            cls.poll_message_set(missing)
+            return False
+        if capture_job.running is not None:
+            cls.poll_message_set("A capture is running")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Without a window: the same steps, in this thread."""
+        armature = active_armature(context)
+        try:
+            prepared = prepare(context.scene, armature, options_of(context, armature))
+            result = capture_job.run(prepared.request, CancelToken(), lambda now: log.info("%s %.0f%%", now.stage, 100 * now.fraction))
+            self._finish(armature, prepared, result)
+        except CaptureError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        if bpy.app.background:
+            return self.execute(context)
+        armature = active_armature(context)
+        context.window.cursor_set("WAIT")
+        try:
+            self._prepared = prepare(context.scene, armature, options_of(context, armature))
+        except CaptureError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        finally:
+            context.window.cursor_set("DEFAULT")
+        self._armature_name = armature.name
+        self._scene_name = context.scene.name
+        self._job = capture_job.running = CaptureJob(self._prepared.request)
+        self._job.start()
+        self._timer = context.window_manager.event_timer_add(_TIMER_SECONDS, window=context.window)
+        context.window_manager.progress_begin(0, 100)
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        job = self._job
+        assert job is not None
+        if (event.type == "ESC" and event.value == "PRESS") or job.token.cancelled:
+            self._stop(context)
+            self.report({"INFO"}, "Capture cancelled, nothing was changed")
+            return {"CANCELLED"}
+        if event.type != "TIMER":
+            return {"PASS_THROUGH"}
+        job.poll()
+        context.window_manager.progress_update(100 * job.progress.fraction)
+        _redraw(context)
+        if not job.done:
+            return {"PASS_THROUGH"}
+        self._stop(context)
+        return self._end(context, job)
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Blender ends the operator itself, as when another file is opened."""
+        self._stop(context)
+
+    def _end(self, context: bpy.types.Context, job: CaptureJob) -> set[str]:
+        try:
+            if job.error is not None:
+                raise job.error
+            armature = bpy.data.objects.get(self._armature_name)
+            if armature is None or armature.name not in bpy.data.scenes[self._scene_name].objects:
+                raise CaptureError(f"The armature '{self._armature_name}' was removed or renamed during the capture. Capture again.")
+            self._finish(armature, self._prepared, job.result)
+        except CaptureCancelled:
+            return {"CANCELLED"}
+        except CaptureError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        except Exception as error:
+            log.exception("The capture failed")
+            self.report({"ERROR"}, f"The capture failed unexpectedly ({type(error).__name__}: {error}). Use Copy Diagnostics and report it.")
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+    def _finish(self, armature: bpy.types.Object, prepared: Prepared, result: Any) -> None:
+        captured = finish(armature, prepared, result)
+        remember(armature, captured)
+        self.report({"INFO"}, armature.mocap_anything.summary)
+
+    def _stop(self, context: bpy.types.Context) -> None:
+        """Leave nothing running: the worker hears of it at its next step, and what it still says is dropped."""
+        if self._job is not None:
+            self._job.cancel()
+        if self._timer is not None:
+            context.window_manager.event_timer_remove(self._timer)
+            context.window_manager.progress_end()
+        self._timer = None
+        capture_job.running = None
+        _redraw(context)
+
+
+def remember(armature: bpy.types.Object, captured: Captured) -> None:
+    """Keep both results within reach of the panel."""
+    chosen, report = armature.mocap_anything, captured.report
+    chosen.finished_action, chosen.raw_action = captured.finished, captured.raw
+    seconds = sum(report["seconds"].values())
+    driven = sum(bone["driven"] for bone in report["bones"])
+    chosen.summary = f"{report['frames']['captured']} frames on {driven} bones in {seconds:.0f} s"
+
+
+def _redraw(context: bpy.types.Context) -> None:
+    for window in context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                area.tag_redraw()
+
+
+def draw_menu_item(self: bpy.types.Menu, _context: bpy.types.Context) -> None:
+    """In the Pose menu, so that search and menu find it."""
+    self.layout.separator()
+    self.layout.operator(ARMATURE_OT_capture_from_video.bl_idname)
+
+
+class ARMATURE_OT_capture_cancel(bpy.types.Operator):
+    """Stop the running capture and leave everything as it was"""
+
+    bl_idname = "armature.capture_cancel"
+    bl_label = "Cancel Capture"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        if capture_job.running is None:
+            cls.poll_message_set("No capture is running")
+            return False
+        return True
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        if capture_job.running is not None:
+            capture_job.running.cancel()
+        return {"FINISHED"}
+
+
+CLASSES = (ARMATURE_OT_capture_from_video, ARMATURE_OT_capture_cancel)

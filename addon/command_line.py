@@ -1,0 +1,224 @@
+"""The same capture from the command line: `python -m mocap_anything …` and `blender -b FILE --command mocap_anything …`, one parser."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import ceil, floor
+from pathlib import Path
+from typing import NoReturn
+
+import bpy
+
+from ..backend.errors import CaptureCancelled, CaptureError
+from ..backend.progress import CancelToken, Progress
+from ..backend.settings import CaptureSettings
+from . import capture_job
+from .diagnostics import set_log_level
+from .export import EXPORT_SUFFIXES, Outputs, export_motion, save_json, save_scene, writing
+from .preferences import DEVICES, preferences
+from .properties import REFERENCE_KINDS, ROOT_ROTATIONS, ROOT_TRAVELS, first_frame, settings_of
+from .scene_capture import Captured, CaptureOptions, Prepared, finish, prepare, resolve_model
+
+log = logging.getLogger(__name__)
+
+COMMAND = "mocap_anything"
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, as every other error."""
+        raise SystemExit(_complain(f"{message} (see --help)", USAGE))
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"{COMMAND}: error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(",") if part.strip())
+
+
+def _box(text: str) -> tuple[float, float, float, float]:
+    x, y, width, height = (float(part) for part in text.split(","))
+    return x, y, width, height
+
+
+def _file(*suffixes: str) -> Callable[[str], Path]:
+    def parse(text: str) -> Path:
+        if Path(text).suffix not in suffixes:
+            raise argparse.ArgumentTypeError(f"'{text}' does not end in {' or '.join(suffixes)}")
+        return Path(text)
+
+    return parse
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=COMMAND, description="Capture a video's motion onto a rig.")
+    capture = parser.add_subparsers(dest="action", required=True, metavar="capture", parser_class=_Parser).add_parser(
+        "capture", help="capture a clip onto an armature of a scene", description="Capture a clip onto an armature of a scene."
+    )
+    capture.add_argument("scene", nargs="?", type=Path, metavar="SCENE.blend", help="the scene (default: the file that Blender has open)")
+    capture.add_argument("--video", required=True, type=Path, metavar="CLIP", help="video file, image of a numbered sequence, or folder of images")
+    capture.add_argument("--armature", metavar="NAME", help="default: the only armature, else the active one")
+    capture.add_argument("--reference-frames", type=_numbers, metavar="1,40", help="default: those stored in the file, else the only keyed frame")
+    capture.add_argument("--reference-kind", choices=[kind for kind, *_ in REFERENCE_KINDS], help="default: aligned if the scene camera fits the clip")
+    capture.add_argument("--start-frame", type=float, metavar="N", help="scene frame of the video's first frame (default: the scene's start)")
+    results = capture.add_argument_group("results")
+    results.add_argument("--output", type=_file(".blend"), metavar="OUT.blend", help="the scene with the new action (default: SCENE_captured.blend)")
+    results.add_argument("--export", type=_file(*EXPORT_SUFFIXES), metavar="OUT.bvh|.glb|.fbx", help="the captured motion for other programs")
+    results.add_argument("--report", type=_file(".json"), metavar="OUT.json", help="what was captured and how long it took")
+    results.add_argument("--preview", type=_file(".mp4"), metavar="OUT.mp4", help="the video beside the posed rig")
+    results.add_argument("--contact-sheet", type=_file(".png"), metavar="OUT.png", help="some frames of the preview in one picture")
+    results.add_argument("--keep-raw", action="store_true", help="also store the result as the model gave it, as a second action")
+    settings = capture.add_argument_group("settings (default: those stored with the armature)")
+    settings.add_argument("--model", metavar="NAME|PATH", help="a bundled model's name or a .safetensors file")
+    settings.add_argument("--device", choices=[device for device, *_ in DEVICES])
+    settings.add_argument("--root-rotation", choices=[item for item, *_ in ROOT_ROTATIONS])
+    settings.add_argument("--root-travel", choices=[item for item, *_ in ROOT_TRAVELS])
+    settings.add_argument("--contacts", action=argparse.BooleanOptionalAction, help="hold feet that stand still in place")
+    settings.add_argument("--smoothing", type=float, metavar="SECONDS", help="0 for none")
+    settings.add_argument("--trim-start", type=float, metavar="SECONDS")
+    settings.add_argument("--trim-end", type=float, metavar="SECONDS")
+    settings.add_argument("--crop", type=_box, metavar="X,Y,W,H", help="the subject at the first reference, in pixels")
+    capture.add_argument("--verbose", action="store_true", help="log what happens, and show where an error comes from")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a command; returns the exit code, 0 only if every result was written."""
+    try:
+        arguments = make_parser().parse_args(list(argv))
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    set_log_level("DEBUG" if arguments.verbose else "WARNING")
+    try:
+        capture(arguments)
+    except (CaptureError, CaptureCancelled, KeyboardInterrupt, Exception) as error:
+        if arguments.verbose:
+            traceback.print_exc()
+        if isinstance(error, CaptureCancelled | KeyboardInterrupt):
+            return _complain("cancelled, nothing was written", INTERRUPTED)
+        if isinstance(error, CaptureError):
+            return _complain(str(error), FAILED)
+        return _complain(f"unexpected {type(error).__name__}: {error}. Run again with --verbose and report it", FAILED)
+    return 0
+
+
+def capture(arguments: argparse.Namespace) -> None:
+    """Open, prepare, run, write."""
+    if arguments.scene is not None:
+        open_scene(arguments.scene)
+    scene = bpy.context.scene
+    armature = find_armature(scene, arguments.armature)
+    options = options_of(arguments, scene, armature)
+    with Outputs() as outputs:
+        places = {place: outputs.add(place) for place in _places(arguments)}
+        prepared = prepare(scene, armature, options)
+        result = capture_job.run(prepared.request, CancelToken(), _ProgressLine())
+        captured = finish(armature, prepared, result)
+        started = time.perf_counter()
+        # the scene first: exporting changes what is selected
+        for place, temporary in places.items():
+            _write(place, temporary, armature, prepared, result, captured)
+        captured.report["seconds"]["Writing files"] = round(time.perf_counter() - started, 3)
+        if arguments.report:
+            save_json(places[arguments.report], arguments.report, captured.report)
+    for place in places:
+        print(place)
+
+
+def open_scene(path: Path) -> None:
+    """Open a file without running scripts that it may carry."""
+    if not path.is_file():
+        raise CaptureError(f"There is no file at '{path}'. Give the path of a .blend file.")
+    try:
+        bpy.ops.wm.open_mainfile(filepath=str(path.absolute()), load_ui=False, use_scripts=False)
+    except RuntimeError as error:
+        raise CaptureError(f"'{path}' is not a scene that Blender {bpy.app.version_string} can read.") from error
+
+
+def find_armature(scene: bpy.types.Scene, name: str | None) -> bpy.types.Object:
+    """By name, else the only one, else the active one."""
+    armatures = {thing.name: thing for thing in scene.objects if thing.type == "ARMATURE"}
+    listed = ", ".join(f"'{each}'" for each in armatures)
+    if name is not None:
+        if name not in armatures:
+            raise CaptureError(f"There is no armature '{name}' in the scene" + (f", only {listed}." if armatures else ", nor any other."))
+        return armatures[name]
+    if not armatures:
+        raise CaptureError("There is no armature in the scene. Add the rig that is to be captured.")
+    active = bpy.context.view_layer.objects.active
+    if len(armatures) > 1 and active not in armatures.values():
+        raise CaptureError(f"There are several armatures in the scene: {listed}. Choose one with --armature.")
+    return active if active in armatures.values() else next(iter(armatures.values()))
+
+
+def options_of(arguments: argparse.Namespace, scene: bpy.types.Scene, armature: bpy.types.Object) -> CaptureOptions:
+    """What was stored with the armature, overruled by what was typed."""
+    stored, machine = armature.mocap_anything, preferences()
+    model = resolve_model(arguments.model or stored.model, machine.model_folder if machine else "")
+    names = {"root_rotation": "root_rotation", "root_travel": "root_travel", "contacts": "contacts", "smoothing": "smoothing"}
+    names |= {"trim_start": "start", "trim_end": "end", "crop": "crop"}
+    try:
+        settings: CaptureSettings = settings_of(stored, arguments.device or (machine.device if machine else "auto"), model)
+        typed = {field: getattr(arguments, name) for name, field in names.items() if getattr(arguments, name) is not None}
+        settings = replace(settings, **typed)
+    except ValueError as error:
+        raise CaptureError(f"{error}.") from error
+    start = arguments.start_frame if arguments.start_frame is not None else first_frame(stored, scene)
+    kind = arguments.reference_kind or stored.reference_kind
+    return CaptureOptions(arguments.video, start, settings, arguments.reference_frames or None, kind, arguments.keep_raw)
+
+
+def _places(arguments: argparse.Namespace) -> list[Path]:
+    """Where results go. The scene is written unless something else alone was asked for."""
+    wanted = [arguments.output, arguments.export, arguments.report, arguments.preview, arguments.contact_sheet]
+    if arguments.output is None and arguments.export is None:
+        scene = arguments.scene or Path(bpy.data.filepath or "untitled.blend")
+        wanted[0] = scene.with_name(f"{scene.stem}_captured.blend")
+    return [place for place in wanted if place is not None]
+
+
+def _write(place: Path, temporary: Path, armature: bpy.types.Object, prepared: Prepared, result: object, captured: Captured) -> None:
+    if place.suffix == ".blend":
+        save_scene(temporary, place)
+    elif place.suffix in EXPORT_SUFFIXES:
+        first, last = captured.report["frames"]["first"], captured.report["frames"]["last"]
+        export_motion(bpy.context, armature, temporary, place, (floor(first), ceil(last)))
+    elif place.suffix == ".mp4":
+        from ..backend.preview import write_preview
+
+        with writing(place):
+            write_preview(temporary, prepared.request, result)
+    elif place.suffix == ".png":
+        from ..backend.preview import contact_sheet
+
+        with writing(place):
+            contact_sheet(temporary, prepared.request, result)
+
+
+class _ProgressLine:
+    """Stage and percentage on stderr: a line that is overwritten on a terminal, a line per stage and tenth elsewhere."""
+
+    def __init__(self) -> None:
+        self._shown: tuple[str, int] = ("", -1)
+        self._terminal = sys.stderr.isatty()
+
+    def __call__(self, progress: Progress) -> None:
+        step = int(progress.fraction * (100 if self._terminal else 10))
+        if (progress.stage, step) == self._shown:
+            return
+        self._shown = (progress.stage, step)
+        line = f"{progress.fraction:4.0%}  {progress.stage}"
+        if self._terminal:
+            print(f"\r{line:<70}", end="\n" if progress.fraction >= 1 else "", file=sys.stderr, flush=True)
+        else:
+            print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,119 @@
+"""Result files: written beside their place first and moved there together, so that a failure leaves no half of anything."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import bpy
+
+from ..backend.errors import CaptureError
+
+log = logging.getLogger(__name__)
+
+EXPORT_SUFFIXES = (".bvh", ".glb", ".fbx")
+
+
+class Outputs:
+    """A transaction of files.
+
+    Each file is written under a temporary name in the folder where it will lie. Leaving the `with` block without an error moves all of
+    them to their places, replacing what was there; an error removes them.
+    """
+
+    def __init__(self) -> None:
+        self._pending: dict[Path, Path] = {}
+
+    def add(self, place: Path) -> Path:
+        """The temporary name for a file; it is tried out at once, so that a folder that cannot be written to is told before the work."""
+        place = place.absolute()
+        if place.is_dir():
+            raise CaptureError(f"'{place}' is a folder. Give the result a file name.")
+        temporary = place.with_name(f".{place.stem}.{os.getpid()}.partial{place.suffix}")
+        with writing(place):
+            temporary.open("wb").close()
+        self._pending[place] = temporary
+        return temporary
+
+    def __enter__(self) -> Outputs:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                for place, temporary in self._pending.items():
+                    with writing(place):
+                        os.replace(temporary, place)
+        finally:
+            for temporary in self._pending.values():
+                temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Say in the user's terms why a file could not be written."""
+    try:
+        yield
+    except OSError as error:
+        reasons = {errno.ENOSPC: "the disk is full", errno.EFBIG: "the disk quota or file size limit is reached", errno.EROFS: "the disk is read-only"}
+        reasons |= {errno.EACCES: "it may not be written to", errno.EPERM: "it may not be written to", errno.ENOENT: "its folder does not exist"}
+        reasons |= {errno.ENOTDIR: "its folder is not a folder", errno.EDQUOT: "the disk quota is reached"}
+        reason = reasons.get(error.errno or 0, error.strerror or str(error))
+        raise CaptureError(f"'{place}' could not be written: {reason}. Free some space or choose another place.") from error
+    except RuntimeError as error:  # Blender's operators put their report into one
+        reason = " ".join(str(error).replace("Error:", "").split())
+        raise CaptureError(f"'{place}' could not be written: {reason}") from error
+
+
+def save_scene(path: Path, place: Path) -> None:
+    """Save the open scene under another name without changing what is open."""
+    with writing(place):
+        bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, check_existing=False)
+        _expect_content(path)
+
+
+def save_json(path: Path, place: Path, content: dict[str, Any]) -> None:
+    with writing(place):
+        path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n", "utf-8")
+
+
+def export_motion(context: bpy.types.Context, armature: bpy.types.Object, path: Path, place: Path, frames: tuple[int, int]) -> None:
+    """Write the armature with its skin and its active action as BVH, glTF or FBX, by the file's suffix. Changes the selection."""
+    _select(context, armature)
+    scene = context.scene
+    scene.frame_start, scene.frame_end = frames
+    with writing(place):
+        if path.suffix == ".bvh":
+            bpy.ops.export_anim.bvh(filepath=str(path), frame_start=frames[0], frame_end=frames[1], root_transform_only=False)
+        elif path.suffix == ".glb":
+            bpy.ops.export_scene.gltf(
+                filepath=str(path), export_format="GLB", use_selection=True, export_animation_mode="ACTIVE_ACTIONS", export_frame_range=True, export_apply=False
+            )
+        else:
+            bpy.ops.export_scene.fbx(
+                filepath=str(path), use_selection=True, object_types={"ARMATURE", "MESH"}, add_leaf_bones=False, bake_anim_use_all_actions=False,
+                bake_anim_use_nla_strips=False, path_mode="COPY", embed_textures=True,
+            )
+        _expect_content(path)
+
+
+def _select(context: bpy.types.Context, armature: bpy.types.Object) -> None:
+    """Only the armature and the meshes that it deforms; BVH reads the active object."""
+    if context.view_layer.objects.active is not None and context.view_layer.objects.active.mode != "OBJECT":
+        bpy.ops.object.mode_set(mode="OBJECT")
+    for thing in context.view_layer.objects:
+        thing.select_set(thing == armature or (thing.type == "MESH" and thing.find_armature() == armature))
+    context.view_layer.objects.active = armature
+
+
+def _expect_content(path: Path) -> None:
+    """Exporters log some failures instead of raising them."""
+    if not path.is_file() or path.stat().st_size == 0:
+        raise OSError(errno.EIO, "nothing was written")

@@ -1,0 +1,218 @@
+"""One capture between the scene and the backend, the same for the button and the command line: `prepare`, then the job, then `finish`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import bpy
+import numpy as np
+
+from ..backend.errors import CaptureError
+from ..backend.settings import CaptureSettings
+from .blender_versions import assign_action, assigned_action
+from .diagnostics import extension_version, missing_message
+from .keyframe_writer import WriteResult, write_motion
+from .reference_reader import read_references, reference_frames
+from .rig_reader import read_rig, report
+from .scene_camera import camera_track, default_camera, go_to, scene_fps
+
+if TYPE_CHECKING:
+    from ..backend.camera import Camera
+    from ..backend.capture import CaptureRequest, CaptureResult
+    from ..backend.motion import Motion
+    from ..backend.rig import Rig
+    from ..backend.video import Clip
+
+log = logging.getLogger(__name__)
+
+MODEL_SUFFIX = ".safetensors"
+# the scene camera's picture is the clip's if their shapes agree this well
+_ASPECT_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class CaptureOptions:
+    """What to capture.
+
+    start_frame: scene frame of the clip's first frame. references: scene frames, None for those stored on the armature, else the only
+    keyed one, else the current one. reference_kind: auto, aligned or rendered. keep_raw: also write the model's own result.
+    """
+
+    clip: Path
+    start_frame: float
+    settings: CaptureSettings
+    references: Sequence[float] | None = None
+    reference_kind: str = "auto"
+    keep_raw: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that the backend needs, read from the scene; nothing after this reads bpy until the keys are written."""
+
+    request: CaptureRequest
+    options: CaptureOptions
+    reference_frames: tuple[float, ...]
+    aligned: bool
+    scene_fps: float
+
+    @property
+    def rig(self) -> Rig:
+        return self.request.rig
+
+    @property
+    def clip(self) -> Clip:
+        return self.request.clip
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What was written: the finished action, now the armature's active one, and the raw one if it was asked for."""
+
+    finished: bpy.types.Action
+    raw: bpy.types.Action | None
+    written: WriteResult
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+def package_root() -> Path:
+    return Path(__file__).resolve().parent.parent
+
+
+def model_names(folder: str = "") -> list[str]:
+    """Names of the bundled models and of those in the user's folder."""
+    folders = [package_root() / "assets" / "models", *([Path(bpy.path.abspath(folder))] if folder else [])]
+    return sorted({path.stem for place in folders if place.is_dir() for path in place.glob(f"*{MODEL_SUFFIX}")})
+
+
+def resolve_model(name: str, folder: str = "") -> str:
+    """A model's name or path, with names found in the user's folder turned into paths."""
+    if folder and (found := Path(bpy.path.abspath(folder)) / f"{name}{MODEL_SUFFIX}").is_file():
+        return str(found)
+    return bpy.path.abspath(name) if name.startswith("//") else name
+
+
+def armature_problem(armature: bpy.types.Object | None) -> str:
+    """Why this object cannot be captured onto, empty if it can."""
+    if armature is None or armature.type != "ARMATURE":
+        return "Select an armature"
+    if not armature.data.bones:
+        return f"'{armature.name}' has no bones"
+    if not armature.is_editable:
+        return f"'{armature.name}' is linked from another file and cannot be keyed. Make a library override of it, or make it local"
+    if armature.mode == "EDIT":
+        return f"'{armature.name}' is in Edit Mode. Leave it first"
+    return ""
+
+
+def picture_is_clips(scene: bpy.types.Scene, clip: Clip) -> bool:
+    """Whether the scene camera is set up for the clip: there is one, and its picture has the clip's shape."""
+    if scene.camera is None or scene.camera.type != "CAMERA":
+        return False
+    render = scene.render
+    shape = render.resolution_x * render.pixel_aspect_x / (render.resolution_y * render.pixel_aspect_y)
+    return abs(shape / (clip.width / clip.height) - 1.0) < _ASPECT_TOLERANCE
+
+
+@contextmanager
+def scene_unchanged(scene: bpy.types.Scene, armature: bpy.types.Object) -> Iterator[None]:
+    """Whatever frames are visited inside, the current frame and the pose as it stood, keyed or not, come back."""
+    frame, subframe = scene.frame_current, scene.frame_subframe
+    channels = ("location", "rotation_quaternion", "rotation_axis_angle", "rotation_euler", "scale")
+    pose = {bone.name: {channel: tuple(getattr(bone, channel)) for channel in channels} for bone in armature.pose.bones}
+    try:
+        yield
+    finally:
+        go_to(scene, frame + subframe)
+        for bone in armature.pose.bones:
+            for channel, value in pose[bone.name].items():
+                if tuple(getattr(bone, channel)) != value:
+                    setattr(bone, channel, value)
+
+
+def prepare(scene: bpy.types.Scene, armature: bpy.types.Object, options: CaptureOptions) -> Prepared:
+    """Read rig, references and camera. The scene is left as it was. Raises CaptureError."""
+    if problem := armature_problem(armature):
+        raise CaptureError(f"{problem}.")
+    if missing := missing_message():
+        raise CaptureError(" ".join(missing.splitlines()))
+    from ..backend.capture import CaptureRequest
+    from ..backend.video import open_clip
+
+    clip = open_clip(options.clip)
+    _check_trim(clip, options.settings)
+    rig = read_rig(armature)
+    if not rig.driven.any():
+        raise CaptureError(f"No bone of '{armature.name}' can be captured: {rig.reasons[0]}. Bind a mesh to the armature, or choose another armature.")
+    aligned = options.reference_kind == "aligned" or (options.reference_kind == "auto" and picture_is_clips(scene, clip))
+    if aligned and scene.camera is None:
+        raise CaptureError("Aligned references need a scene camera. Use Set Up Camera from Video, or choose rendered references.")
+    with scene_unchanged(scene, armature):
+        frames = options.references or reference_frames(scene, armature)
+        references = tuple(read_references(armature, rig, scene, frames, clip, options.start_frame, aligned))
+        camera = _camera(scene, armature, clip, options.start_frame, aligned)
+    request = CaptureRequest(rig, clip, camera, references, options.settings)
+    return Prepared(request, options, tuple(float(frame) for frame in frames), aligned, scene_fps(scene))
+
+
+def _camera(scene: bpy.types.Scene, armature: bpy.types.Object, clip: Clip, start_frame: float, aligned: bool) -> Camera:
+    if aligned:
+        return camera_track(scene, scene.camera, armature, clip.times, start_frame, clip.width, clip.height)
+    return default_camera(armature, clip.width, clip.height)
+
+
+def _check_trim(clip: Clip, settings: CaptureSettings) -> None:
+    if settings.start is not None and settings.start >= clip.duration:
+        raise CaptureError(f"The trim starts at {settings.start:g} s, but '{clip.path.name}' is only {clip.duration:.2f} s long. Choose an earlier start.")
+
+
+def finish(armature: bpy.types.Object, prepared: Prepared, result: CaptureResult) -> Captured:
+    """Write the result onto the armature: the finished motion as its active action, the former one stashed on a muted NLA track."""
+    names = tuple(bone.name for bone in armature.data.bones)
+    if set(names) != set(prepared.rig.names):
+        raise CaptureError(f"The bones of '{armature.name}' were changed during the capture. Capture again.")
+    name = prepared.clip.path.stem
+    written = _write(armature, prepared, result.motion, name)
+    finished, slot = assigned_action(armature)
+    raw = None
+    if prepared.options.keep_raw:
+        # without an active action there is nothing to stash: the raw result lies beside the finished one, not below it
+        assign_action(armature, None, None)
+        try:
+            raw = _write(armature, prepared, result.raw, f"{name} raw").action
+        finally:
+            assign_action(armature, finished, slot)
+    return Captured(finished, raw, written, make_report(armature, prepared, result, finished))
+
+
+def _write(armature: bpy.types.Object, prepared: Prepared, motion: Motion, name: str) -> WriteResult:
+    reference_pose = prepared.request.references[0].pose
+    return write_motion(
+        armature, prepared.rig, motion, reference_pose, name=name, start_frame=prepared.options.start_frame, scene_fps=prepared.scene_fps
+    )
+
+
+def make_report(armature: bpy.types.Object, prepared: Prepared, result: CaptureResult, action: bpy.types.Action) -> dict[str, Any]:
+    """What was captured, on what, with what, and how long it took; plain types, ready for JSON."""
+    clip, settings, motion = prepared.clip, prepared.options.settings, result.motion
+    return {
+        "version": extension_version(),
+        "blender": bpy.app.version_string,
+        "armature": armature.name,
+        "action": action.name,
+        "clip": {"path": str(clip.path), "frames": len(clip), "width": clip.width, "height": clip.height, "fps": clip.fps, "seconds": clip.duration},
+        "frames": {"captured": len(motion), "first": prepared.options.start_frame + float(motion.times[0]) * prepared.scene_fps,
+                   "last": prepared.options.start_frame + float(motion.times[-1]) * prepared.scene_fps, "scene_fps": prepared.scene_fps},
+        "references": {"frames": list(prepared.reference_frames), "kind": "aligned" if prepared.aligned else "rendered"},
+        "camera": "scene camera" if prepared.aligned else "assumed: still, 50 mm equivalent",
+        "settings": {key: getattr(settings, key) for key in settings.__dataclass_fields__},
+        "confidence": {"median": float(np.median(motion.confidence[:, prepared.rig.driven]))},
+        "bones": [{"bone": bone, "driven": driven, "reason": reason} for bone, driven, reason in report(prepared.rig)],
+        "seconds": {stage: round(seconds, 3) for stage, seconds in result.seconds.items()},
+        **result.report,
+    }
