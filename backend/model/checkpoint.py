@@ -1,0 +1,44 @@
+"""Models on disk: one safetensors file holding weights and config, one card beside it. Never a pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from ..errors import CaptureError
+from .config import ModelConfig
+from .network import Video2Pose2Rot
+
+FORMAT = "mocap_anything.v1"
+
+
+def save_model(model: Video2Pose2Rot, path: Path, metadata: dict[str, str] | None = None, half: bool = False) -> None:
+    """Write weights (in float16 if half) with the config in the file's own metadata."""
+    state = {k: (v.half() if half and v.is_floating_point() else v).contiguous() for k, v in model.state_dict().items()}
+    header = {"format": FORMAT, "config": json.dumps(model.config.to_dict())} | (metadata or {})
+    save_file(state, str(path), metadata=header)
+
+
+def load_model(path: Path, device: torch.device | str = "cpu") -> Video2Pose2Rot:
+    """Read a model written by save_model; raises CaptureError where the file is missing, damaged, or of another kind."""
+    if not path.is_file():
+        raise CaptureError(f"The model file {path.name} is not in {path.parent}. Choose another model, or reinstall the extension to get the bundled one.")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = file.metadata() or {}
+            state = {key: file.get_tensor(key).float() for key in file.keys()}
+    except Exception as error:  # safetensors raises its own type for every kind of damage
+        raise CaptureError(f"The model file {path.name} is damaged and cannot be read ({error}). Download or install it again.") from error
+    if header.get("format") != FORMAT:
+        raise CaptureError(f"{path.name} is not a model of this extension. Choose a file made for Capture from Video.")
+    try:
+        model = Video2Pose2Rot(ModelConfig.from_dict(json.loads(header["config"])))
+        model.load_state_dict(state, strict=True)
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise CaptureError(f"{path.name} was made for another version of the extension ({first}). Update the extension or choose another model.") from error
+    return model.to(device).eval()

@@ -1,0 +1,68 @@
+"""video2pose2rot: the two stages as one network, and its parts for streaming."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .batch import ModelInput, ModelOutput
+from .config import ModelConfig
+from .encoder import ImageEncoder
+from .pose2rot import Pose2Rot
+from .prompts import References
+from .video2pose import Match, Video2Pose
+
+
+@dataclass
+class ReferenceState:
+    """What the references leave behind: computed once a capture, seen by every window.
+
+    source (B, N·L, C) normalised tokens; samples (B, N, J, K, c); prompts (B, N, J, dim).
+    """
+
+    source: Tensor
+    samples: Tensor
+    prompts: Tensor
+
+
+class Video2Pose2Rot(nn.Module):
+    """MoCapAnything V2's two stages, with turns since the reference and features sampled from the reference image."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = ImageEncoder(config)
+        self.references = References(config)
+        self.match = Match(config)
+        self.video2pose = Video2Pose(config)
+        self.pose2rot = Pose2Rot(config)
+
+    def encode_references(self, x: ModelInput) -> ReferenceState:
+        tokens, fine = self.encoder(x.ref_images.flatten(0, 1))
+        return ReferenceState(*self.references(x, tokens, fine))
+
+    def encode_frames(self, images: Tensor, state: ReferenceState) -> tuple[Tensor, Tensor, Tensor]:
+        """images (B, T, 3, S, S) to tokens (B, T, L, C), fine maps (B, T, c, h, w) and mask logits (B, T, h, w); frame by frame independent."""
+        frames = images.shape[1]
+        tokens, fine = self.encoder(images.flatten(0, 1))
+        tokens, fine_map, mask = self.match(tokens, fine, state.source, frames)
+        return tokens, fine_map.unflatten(0, images.shape[:2]), mask
+
+    def decode(self, x: ModelInput, state: ReferenceState, tokens: Tensor, fine_map: Tensor, mask: Tensor) -> ModelOutput:
+        """The joints' side over a window of encoded frames; x.images is not looked at."""
+        uv, heat, xyz, log_error, features = self.video2pose(x, tokens, fine_map.flatten(0, 1), state.samples, state.prompts)
+        turn, start = self.pose2rot(x, xyz, log_error, features)
+        return ModelOutput(uv, heat, xyz, log_error, turn, start, mask)
+
+    def forward(self, x: ModelInput, given: Tensor | None = None, given_share: Tensor | None = None, drop_features: bool = False) -> ModelOutput:
+        """Training: positions `given` (B, T, J, K, 3) replace the predicted ones in pose2rot for clips where given_share (B,) is True."""
+        state = self.encode_references(x)
+        tokens, fine_map, mask = self.encode_frames(x.images, state)
+        uv, heat, xyz, log_error, features = self.video2pose(x, tokens, fine_map.flatten(0, 1), state.samples, state.prompts)
+        points = xyz
+        if given is not None and given_share is not None:
+            points = torch.where(given_share[:, None, None, None, None], given, xyz)
+        turn, start = self.pose2rot(x, points, log_error.detach(), None if drop_features else features)
+        return ModelOutput(uv, heat, xyz, log_error, turn, start, mask)

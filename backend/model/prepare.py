@@ -1,0 +1,75 @@
+"""From bodies, references and crops to the network's input tensors: the one way for training and for a capture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..body_points import Body, Crop, view_orientations, view_points
+from ..camera import Camera
+from .batch import ModelInput
+from .skeleton_graph import skeleton_graph
+
+
+@dataclass(frozen=True, eq=False)
+class PosedCrop:
+    """One reference as the network sees it: image (S, S, 3) uint8, mask (S, S) 0..1, uv (J, K, 2), xyz (J, K, 3),
+    orientation (J, 3, 3) in the view frame, rest (J, 3, 3) the rest orientation carried into the same axes, time or NaN."""
+
+    image: np.ndarray
+    mask: np.ndarray
+    uv: np.ndarray
+    xyz: np.ndarray
+    orientation: np.ndarray
+    rest: np.ndarray
+    time: float
+
+
+def posed_crop(body: Body, camera: Camera, crop: Crop, pose: np.ndarray, image: np.ndarray, mask: np.ndarray, time: float) -> PosedCrop:
+    """A reference from a camera of one time and a pose (all bones, 4, 4)."""
+    uv, xyz = view_points(body, camera, crop, body.points(pose))
+    orientation = view_orientations(camera, crop, proper(pose[body.bones]))
+    return PosedCrop(image, mask, uv, xyz, orientation, view_orientations(camera, crop, body.rest), time)
+
+
+def proper(matrices: np.ndarray) -> np.ndarray:
+    """Nearest rotations (…, 3, 3) to the linear parts of (…, 4, 4): Gram-Schmidt suffices, since poses hardly shear."""
+    x = matrices[..., :3, 0] / np.linalg.norm(matrices[..., :3, 0], axis=-1, keepdims=True).clip(1e-12)
+    y = matrices[..., :3, 1] - (x * matrices[..., :3, 1]).sum(-1, keepdims=True) * x
+    y = y / np.linalg.norm(y, axis=-1, keepdims=True).clip(1e-12)
+    return np.stack([x, y, np.cross(x, y)], -1)
+
+
+def images_to_tensor(images: np.ndarray) -> Tensor:
+    """(…, S, S, 3) uint8 to (…, 3, S, S) float 0..1."""
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, -3))).float() / 255
+
+
+def model_input(body: Body, references: list[PosedCrop], images: Tensor, times: np.ndarray, graph: tuple[np.ndarray, np.ndarray] | None = None) -> ModelInput:
+    """A batch of one clip: images (T, 3, S, S), times (T,) seconds; the first reference is the primary one."""
+    first = references[0].orientation
+    hop, edge = graph if graph is not None else skeleton_graph(body.carriers)
+
+    def tensor(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).float()[None]
+
+    return ModelInput(
+        ref_images=images_to_tensor(np.stack([r.image for r in references]))[None],
+        ref_masks=tensor(np.stack([r.mask for r in references])[:, None]),
+        ref_uv=tensor(np.stack([r.uv for r in references]).clip(-1, 2)),
+        ref_xyz=tensor(np.stack([r.xyz for r in references])),
+        ref_turn=tensor(np.stack([r.orientation @ np.swapaxes(first, -1, -2) for r in references])),
+        rest_turn=tensor(first @ np.swapaxes(references[0].rest, -1, -2)),
+        point_mask=torch.from_numpy(body.mask)[None],
+        joint_mask=torch.ones(1, len(body.bones), dtype=torch.bool),
+        carriers=torch.from_numpy(body.carriers)[None],
+        hop=torch.from_numpy(hop)[None],
+        edge=torch.from_numpy(edge)[None],
+        ref_times=tensor(np.array([r.time for r in references])),
+        images=images[None],
+        times=tensor(times),
+        frame_mask=torch.ones(1, len(times), dtype=torch.bool),
+    )

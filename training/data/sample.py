@@ -1,0 +1,290 @@
+"""One training sample: a creature before a random camera, some references, some frames, and the truth about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from ...backend.body_points import Body, Crop, crop_around, read_body, view_orientations, view_points
+from ...backend.camera import Camera
+from ...backend.kinematics import skin
+from ...backend.model.batch import ModelInput
+from ...backend.model.config import SURFACE_POINTS
+from ...backend.model.prepare import PosedCrop, images_to_tensor, model_input, proper
+from ..render import Background, Look, augment, render_clip
+from .asset import Asset, AssetClip
+
+
+_PAINTED = 3  # scenes that one batch paints
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """What a sample looks like.
+
+    frames, references: counts. image_size: pixels. max_bones: larger rigs lose random leaves. rendered_share: samples whose
+    references are plain renders of another clip's pose. loose_share: aligned references posed slightly wrong.
+    """
+
+    frames: int = 6
+    references: int = 1
+    image_size: int = 128
+    max_bones: int = 36
+    rendered_share: float = 0.12
+    loose_share: float = 0.4
+
+
+@dataclass
+class Truth:
+    """uv (T, J, K, 2), xyz (T, J, K, 3), turn (T, J, 3, 3) since the primary reference, mask (T, h, w) 0..1 at 1/4 size."""
+
+    uv: torch.Tensor
+    xyz: torch.Tensor
+    turn: torch.Tensor
+    mask: torch.Tensor
+
+
+@dataclass
+class Shot:
+    """One posed clip before a camera: P pictures, the references' first."""
+
+    camera: Camera
+    crop: Crop
+    points: np.ndarray
+    rotations: np.ndarray
+    images: np.ndarray
+    mask: np.ndarray
+    times: np.ndarray
+
+
+def choose_frames(rng: np.random.Generator, clip: AssetClip, config: SampleConfig) -> np.ndarray:
+    """Frame numbers, the references' first: mostly an even stride, sometimes any frames in order."""
+    total, wanted = len(clip.pose), config.frames
+    stride = int(rng.choice([1, 2, 3, 4], p=[0.3, 0.35, 0.2, 0.15]))
+    stride = max(1, min(stride, (total - 1) // max(wanted - 1, 1)))
+    if rng.random() < 0.3 and total >= wanted:
+        frames = np.sort(rng.choice(total, wanted, replace=False))
+    else:
+        start = rng.integers(0, max(total - stride * (wanted - 1), 1))
+        frames = np.minimum(start + stride * np.arange(wanted), total - 1)
+    return np.concatenate([rng.integers(0, total, config.references), frames])
+
+
+def _look_at(eye: np.ndarray, target: np.ndarray, up: np.ndarray, roll: np.ndarray) -> np.ndarray:
+    """World-to-camera rotations (P, 3, 3), OpenCV axes."""
+    z = target - eye
+    z = z / np.linalg.norm(z, axis=-1, keepdims=True)
+    x = np.cross(z, up)
+    x = x / np.linalg.norm(x, axis=-1, keepdims=True).clip(1e-9)
+    y = np.cross(z, x)
+    c, s = np.cos(roll)[:, None], np.sin(roll)[:, None]
+    return np.stack([c * x + s * y, c * y - s * x, z], -2)
+
+
+def random_camera(rng: np.random.Generator, center: np.ndarray, size: float, up: np.ndarray, times: np.ndarray) -> Camera:
+    """A camera for each picture: orbiting (the same as a subject that turns), following, drifting or still.
+
+    center: (P, 3) where the subject is, armature frame. times: (P,) seconds.
+    """
+    height = float(rng.choice([360, 480, 720]))
+    width = height * float(rng.choice([1.0, 4 / 3, 16 / 9]))
+    focal = height * np.exp(rng.uniform(np.log(0.9), np.log(3.5)))
+    distance = focal * size / (height * rng.uniform(0.3, 0.9)) * np.exp(rng.normal(0, 0.03) * times)
+    phase = times - times.mean()
+    yaw = rng.uniform(0, 2 * np.pi) + (rng.normal(0, 0.7) * phase if rng.random() < 0.5 else 0) + (0.4 * np.sin(rng.uniform(1, 4) * phase + rng.uniform(0, 6)) if rng.random() < 0.3 else 0)
+    yaw = np.broadcast_to(yaw, times.shape)
+    pitch = np.broadcast_to(np.deg2rad(np.clip(rng.normal(10, 16), -25, 65)), times.shape)
+    side = np.cross(up, [1.0, 0, 0] if abs(up[0]) < 0.9 else [0, 1.0, 0])
+    side /= np.linalg.norm(side)
+    front = np.cross(side, up)
+    flat = np.cos(yaw)[:, None] * side + np.sin(yaw)[:, None] * front
+    direction = np.cos(pitch)[:, None] * flat + np.sin(pitch)[:, None] * up
+    follow = rng.random() < 0.5
+    anchor = center if follow else np.broadcast_to(center.mean(0), center.shape)
+    target = anchor + rng.normal(0, 0.08, 3) * size + rng.normal(0, 0.03, 3) * size * phase[:, None]
+    roll = np.broadcast_to(rng.normal(0, 0.06), times.shape)
+    rotation = _look_at(target + direction * distance[:, None], target, up, roll)
+    matrix = np.tile(np.eye(4), (len(times), 1, 1))
+    matrix[:, :3, :3] = rotation
+    matrix[:, :3, 3] = -np.einsum("pab,pb->pa", rotation, target + direction * distance[:, None])
+    intrinsics = np.tile([focal, focal, width / 2, height / 2], (len(times), 1))
+    return Camera(intrinsics, matrix, int(width), int(height))
+
+
+def random_crop(rng: np.random.Generator, pixels: np.ndarray, references: int) -> Crop:
+    """Crops (P,) round the points (P, N, 2): off-centre and of uneven tightness for frames, tight for references."""
+    crop = crop_around(pixels)
+    count = len(pixels)
+    drift = rng.normal(0, 0.05, 2) + rng.normal(0, 0.03, (count, 2))
+    zoom = np.exp(rng.normal(0, 0.1) + rng.normal(0, 0.06, count))
+    drift[:references] *= 0.2
+    zoom[:references] = zoom[:references] ** 0.3
+    return Crop(crop.center + drift * crop.side[:, None], crop.side * zoom)
+
+
+def crop_intrinsics(camera: Camera, crop: Crop, size: int) -> np.ndarray:
+    """(P, 4) intrinsics of the crops' own pictures."""
+    scale = size / crop.side
+    focal = camera.intrinsics[:, :2] * scale[:, None]
+    centre = (camera.intrinsics[:, 2:] - crop.center) * scale[:, None] + size / 2
+    return np.concatenate([focal, centre], 1).astype(np.float32)
+
+
+def _on_grey(images: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """As a rendered reference looks: the rig's mesh before a plain backdrop."""
+    cover = mask[..., None].astype(np.float32) / 255
+    return (images * cover + 128 * (1 - cover)).astype(np.uint8)
+
+
+class SampleMaker:
+    """Makes samples from assets; everything random comes from the generator that is handed in."""
+
+    def __init__(self, config: SampleConfig) -> None:
+        self.config = config
+        self.backdrops: list[Background] = []
+
+    def _background(self, rng: np.random.Generator) -> Background:
+        """A new scene, or one already painted, mirrored and tinted: painting is half of a sample's cost."""
+        fresh = Background.random(rng)
+        if len(self.backdrops) < _PAINTED:
+            self.backdrops.append(fresh)
+            return fresh
+        painted = self.backdrops[rng.integers(len(self.backdrops))]
+        if painted.picture is None:
+            return fresh
+        flip = slice(None, None, -1 if rng.random() < 0.5 else 1)
+        tint = np.exp(rng.normal(0, 0.15) + rng.normal(0, 0.08, 3))
+        picture = np.clip(painted.picture[:, flip] * tint, 0, 255).astype(np.uint8)
+        front = painted.front if rng.random() < 0.4 else None
+        return replace(fresh, picture=np.ascontiguousarray(picture), front=front)
+
+    def _shoot(self, rng: np.random.Generator, asset: Asset, clip: AssetClip, body: Body, frames: np.ndarray, references: int, plain: bool) -> Shot:
+        pose = clip.pose[frames].astype(np.float64)
+        times = frames / clip.fps
+        points = body.points(pose)
+        mesh = asset.rig.mesh
+        assert mesh is not None
+        vertices = skin(mesh, asset.rig, pose)
+        camera = random_camera(rng, points[..., 0, :].mean(1), body.size, np.asarray(asset.up), times)
+        flat = points.reshape(len(frames), -1, 3)
+        crop = random_crop(rng, camera.project(flat), references)
+        seen = camera.to_camera(vertices).astype(np.float32)
+        look = Look.random(rng, mesh.colors, mesh.vertices)
+        up = camera.from_armature[0, :3, :3] @ asset.up
+        size = self.config.image_size
+        # blend skinning is linear in the pose: the difference of two poses gives the vertices' displacement in a frame
+        step = clip.pose[np.minimum(frames + 1, len(clip.pose) - 1)] - pose
+        velocity = np.einsum("pab,pvb->pva", camera.from_armature[:, :3, :3], skin(mesh, asset.rig, step))
+        rendered = render_clip(
+            seen, mesh.triangles.astype(np.int32), mesh.vertices.astype(np.float32), crop_intrinsics(camera, crop, size), size, look,
+            self._background(rng), rng, up_cam=up, velocity=velocity, shutter=0.0 if plain else None,
+        )
+        mask = rendered.mask
+        images = _on_grey(rendered.images, mask) if plain else augment(rendered.images, rng, mask)
+        return Shot(camera, crop, points, proper(pose[:, body.bones]), images, mask, times)
+
+    def _references(self, rng: np.random.Generator, body: Body, shot: Shot, count: int, aligned: bool) -> list[PosedCrop]:
+        loose = aligned and rng.random() < self.config.loose_share
+        result = []
+        for n in range(count):
+            camera, crop = shot.camera.at(n), Crop(shot.crop.center[n], shot.crop.side[n])
+            uv, xyz = view_points(body, camera, crop, shot.points[n])
+            if loose:  # an animator's pose over the frame is a little off: shifted, scaled and bent
+                uv = (uv - 0.5) * np.exp(rng.normal(0, 0.015)) + 0.5 + rng.normal(0, 0.006, 2) + rng.normal(0, 0.006, (uv.shape[0], 1, 2))
+            orientation = view_orientations(camera, crop, shot.rotations[n])
+            rest = view_orientations(camera, crop, body.rest)
+            time = float(shot.times[n]) if aligned else float("nan")
+            result.append(PosedCrop(shot.images[n], shot.mask[n].astype(np.float32) / 255, uv, xyz, orientation, rest, time))
+        return result
+
+    def make_motion(self, rng: np.random.Generator, asset: Asset, frames: int) -> tuple[ModelInput, Truth]:
+        """A clip as geometry alone, for pose2rot: no pictures; uv and mask of the truth are empty."""
+        clip = asset.clips[rng.integers(len(asset.clips))]
+        body = read_body(asset.rig, SURFACE_POINTS, _thin_out(rng, asset, self.config.max_bones))
+        chosen = choose_frames(rng, clip, replace(self.config, frames=frames, references=1))
+        pose, times = clip.pose[chosen].astype(np.float64), chosen / clip.fps
+        points = body.points(pose)
+        camera = random_camera(rng, points[..., 0, :].mean(1), body.size, np.asarray(asset.up), times)
+        crop = random_crop(rng, camera.project(points.reshape(len(chosen), -1, 3)), 1)
+        uv, xyz = view_points(body, camera, crop, points)
+        orientation = view_orientations(camera, crop, proper(pose[:, body.bones]))
+        rest = view_orientations(camera.at(0), Crop(crop.center[0], crop.side[0]), body.rest)
+        empty = np.zeros((1, 1, 3), np.uint8)
+        reference = PosedCrop(empty, np.zeros((1, 1), np.float32), uv[0], xyz[0], orientation[0], rest, float(times[0]))
+        x = model_input(body, [reference], images_to_tensor(np.tile(empty, (frames, 1, 1, 1))), times[1:])
+        turn = orientation[1:] @ np.swapaxes(orientation[0], -1, -2)
+        none = torch.zeros(frames, len(body.bones), points.shape[2], 2)
+        return x, Truth(none, torch.from_numpy(xyz[1:]).float(), torch.from_numpy(turn).float(), torch.zeros(frames, 1, 1))
+
+    def make(self, rng: np.random.Generator, asset: Asset) -> tuple[ModelInput, Truth]:
+        """One sample of an asset with a mesh and at least one clip."""
+        config = self.config
+        clip = asset.clips[rng.integers(len(asset.clips))]
+        body = read_body(asset.rig, SURFACE_POINTS, _thin_out(rng, asset, config.max_bones))
+        frames = choose_frames(rng, clip, config)
+        aligned = rng.random() >= config.rendered_share
+        count = config.references
+        if aligned:
+            shot = self._shoot(rng, asset, clip, body, frames, count, plain=False)
+            references = self._references(rng, body, shot, count, True)
+        else:
+            other = asset.clips[rng.integers(len(asset.clips))]
+            drawn = self._shoot(rng, asset, other, body, rng.integers(0, len(other.pose), count), count, plain=True)
+            references = self._references(rng, body, drawn, count, False)
+            shot = self._shoot(rng, asset, clip, body, frames, count, plain=False)
+        after = slice(count, None)
+        camera = Camera(shot.camera.intrinsics[after], shot.camera.from_armature[after], shot.camera.width, shot.camera.height)
+        crop = Crop(shot.crop.center[after], shot.crop.side[after])
+        uv, xyz = view_points(body, camera, crop, shot.points[after])
+        orientation = view_orientations(camera, crop, shot.rotations[after])
+        turn = orientation @ np.swapaxes(references[0].orientation, -1, -2)
+        x = model_input(body, references, images_to_tensor(shot.images[after]), shot.times[after])
+        small = shot.mask[after].reshape(len(uv), config.image_size // 4, 4, config.image_size // 4, 4).mean((2, 4)) / 255
+        truth = Truth(*(torch.from_numpy(np.ascontiguousarray(v)).float() for v in (np.nan_to_num(uv, nan=-9.0), xyz, turn, small)))
+        return x, truth
+
+
+def _thin_out(rng: np.random.Generator, asset: Asset, limit: int) -> np.ndarray | None:
+    """Keep at most `limit` driven bones by taking away random leaves; now and then take away a few more, so that rigs vary."""
+    driven = asset.rig.driven.copy()
+    remove = max(int(driven.sum()) - limit, int(rng.integers(0, 5)) if rng.random() < 0.3 else 0)
+    if remove <= 0 or driven.sum() - remove < 4:
+        return None
+    for _ in range(remove):
+        busy = np.zeros(len(driven), bool)
+        above = asset.rig.carriers[driven]
+        busy[above[above >= 0]] = True
+        leaves = np.flatnonzero(driven & ~busy)
+        driven[rng.choice(leaves)] = False
+    return driven
+
+
+def collate(samples: list[tuple[ModelInput, Truth]]) -> tuple[ModelInput, Truth]:
+    """Batch clips of different bone counts by padding the bones."""
+    most = max(x.point_mask.shape[1] for x, _ in samples)
+
+    def pad(tensor: torch.Tensor, axes: tuple[int, ...], value: float = 0) -> torch.Tensor:
+        for axis in axes:
+            extra = most - tensor.shape[axis]
+            if extra:
+                shape = list(tensor.shape)
+                shape[axis] = extra
+                tensor = torch.cat([tensor, torch.full(shape, value, dtype=tensor.dtype)], axis)
+        return tensor
+
+    axes = {"ref_uv": (2,), "ref_xyz": (2,), "ref_turn": (2,), "rest_turn": (1,), "point_mask": (1,), "joint_mask": (1,), "carriers": (1,), "hop": (1, 2), "edge": (1, 2)}
+    fill = {"carriers": -1, "hop": 7, "edge": 4}
+    merged = {
+        name: torch.cat([pad(getattr(x, name), axes.get(name, ()), fill.get(name, 0)) for x, _ in samples])
+        for name in ModelInput.__dataclass_fields__
+    }
+    # padded bones get the identity, so that every rotation in the batch is one
+    gone = ~merged["joint_mask"]
+    merged["ref_turn"][gone[:, None].expand(-1, merged["ref_turn"].shape[1], -1)] = torch.eye(3)
+    merged["rest_turn"][gone] = torch.eye(3)
+    turn = torch.stack([pad(t.turn, (1,)) for _, t in samples])
+    turn[gone[:, None].expand(-1, turn.shape[1], -1)] = torch.eye(3)
+    truth = Truth(torch.stack([pad(t.uv, (1,)) for _, t in samples]), torch.stack([pad(t.xyz, (1,)) for _, t in samples]), turn, torch.stack([t.mask for _, t in samples]))
+    return ModelInput(**merged), truth

@@ -1,0 +1,93 @@
+"""The endless stream of training batches: procedural creatures and baked rigs, made in a worker process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from ...backend.model.batch import ModelInput
+from .asset import Asset, load_asset
+from .sample import SampleConfig, SampleMaker, Truth, collate
+
+_SHIPPABLE = {"CC0-1.0", "CC0"}
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """seed, clips a batch, share of samples from baked rigs, clips from one procedural creature, and the motion-only batch's size."""
+
+    seed: int = 0
+    batch: int = 8
+    baked_share: float = 0.5
+    creature_uses: int = 3
+    motion_batch: int = 8
+    motion_frames: int = 12
+    sample: SampleConfig = SampleConfig()
+
+
+@dataclass
+class Batch:
+    """A batch of rendered clips and one of motion alone, each with its truth."""
+
+    clips: tuple[ModelInput, Truth]
+    motion: tuple[ModelInput, Truth]
+
+
+def training_assets(folder: Path) -> list[Asset]:
+    """Baked rigs that a bundled model may learn from: split train, CC0, held-out clips taken away."""
+    chosen = []
+    for path in sorted(folder.glob("*.npz")):
+        asset = load_asset(path)
+        clips = tuple(c for c in asset.clips if not c.held_out and len(c.pose) >= 4)
+        if asset.split == "train" and asset.license in _SHIPPABLE and clips and asset.rig.mesh is not None and asset.rig.driven.sum() >= 3:
+            chosen.append(Asset(asset.name, asset.rig, clips, asset.up, asset.plan, asset.split, asset.license))
+    return chosen
+
+
+class SampleStream(IterableDataset[Batch]):
+    """Batches for ever; the same seed, start and worker give the same batches."""
+
+    def __init__(self, config: StreamConfig, assets: list[Asset], start: int = 0) -> None:
+        self.config = config
+        self.assets = assets
+        self.start = start
+
+    def __iter__(self) -> Iterator[Batch]:
+        from ..zoo import make_creature  # compiles: only the process that makes samples pays for it
+
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        if info:
+            torch.set_num_threads(1)
+            os.nice(2)
+        index = self.start + worker
+        while True:
+            rng = np.random.default_rng((self.config.seed, index))
+            maker = SampleMaker(self.config.sample)  # of this batch alone, so that a batch depends on its index only
+            wanted = -(-self.config.batch // self.config.creature_uses) if self.config.baked_share < 1 or not self.assets else 0
+            pool = [make_creature(rng) for _ in range(wanted)]
+            yield Batch(self._collect(maker.make, rng, pool, self.config.batch), self._collect_motion(maker, rng, pool))
+            index += workers
+
+    def _pick(self, rng: np.random.Generator, pool: list[Asset]) -> Asset:
+        baked = self.assets and rng.random() < self.config.baked_share
+        return self.assets[rng.integers(len(self.assets))] if baked else pool[rng.integers(len(pool))]
+
+    def _collect(self, make, rng, pool, count: int) -> tuple[ModelInput, Truth]:  # type: ignore[no-untyped-def]
+        samples = []
+        while len(samples) < count:
+            x, truth = make(rng, self._pick(rng, pool))
+            # a camera inside the body or a degenerate pose gives values that are not numbers: such a sample teaches nothing
+            if all(bool(torch.isfinite(t).all()) for t in (truth.xyz, truth.turn, truth.uv, x.ref_xyz, x.ref_uv)):
+                samples.append((x, truth))
+        return collate(samples)
+
+    def _collect_motion(self, maker: SampleMaker, rng: np.random.Generator, pool: list[Asset]) -> tuple[ModelInput, Truth]:
+        frames = self.config.motion_frames
+        return self._collect(lambda r, a: maker.make_motion(r, a, frames), rng, pool, self.config.motion_batch)

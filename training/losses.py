@@ -1,0 +1,109 @@
+"""What the network is trained to do, each term masked to what exists and is in the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..backend.model.batch import ModelInput, ModelOutput
+from ..backend.model.rotations import geodesic
+from .data.sample import Truth
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    heat: float = 0.25
+    uv: float = 6.0
+    xyz: float = 6.0
+    velocity: float = 2.0
+    error: float = 0.1
+    turn: float = 1.0
+    local: float = 1.5
+    mask: float = 0.3
+
+
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    mask = mask.expand_as(values).to(values.dtype)
+    return (values * mask).sum() / mask.sum().clamp_min(1)
+
+
+def heat_loss(heat: Tensor, uv: Tensor, mask: Tensor) -> Tensor:
+    """Cross-entropy of (…, cells) logits against the bilinear weights of uv (…, 2) on the cell centres."""
+    side = round(heat.shape[-1] ** 0.5)
+    position = (uv * side - 0.5).clamp(0, side - 1.001)
+    corner = position.floor().long()
+    part = position - corner
+    total = torch.logsumexp(heat, -1)
+    for du, wu in ((0, 1 - part[..., 0]), (1, part[..., 0])):
+        for dv, wv in ((0, 1 - part[..., 1]), (1, part[..., 1])):
+            cell = (corner[..., 1] + dv).clamp(max=side - 1) * side + (corner[..., 0] + du).clamp(max=side - 1)
+            total = total - wu * wv * heat.gather(-1, cell[..., None])[..., 0]
+    return _mean(total, mask)
+
+
+def relative_to_carrier(turn: Tensor, carriers: Tensor) -> Tensor:
+    """ΔR_carrierᵀ ΔR (B, T, J, 3, 3); roots keep their own. Its geodesic error is the parent-local rotation error."""
+    index = carriers.clamp_min(0)[:, None, :, None, None].expand(*turn.shape[:3], 3, 3)
+    relative = turn.gather(2, index).transpose(-1, -2) @ turn
+    return torch.where((carriers >= 0)[:, None, :, None, None], relative, turn)
+
+
+def chord(a: Tensor, b: Tensor) -> Tensor:
+    """Frobenius distance (…) of rotations: 2√2 sin(angle/2), smooth at 0."""
+    return ((a - b).square().sum((-1, -2)) + 1e-6).sqrt()
+
+
+def rotation_terms(turn: Tensor, truth: Truth, x: ModelInput) -> dict[str, Tensor]:
+    joints = x.joint_mask[:, None]
+    local = chord(relative_to_carrier(turn, x.carriers), relative_to_carrier(truth.turn, x.carriers))
+    return {"turn": _mean(chord(turn, truth.turn), joints), "local": _mean(local, joints)}
+
+
+def clip_losses(out: ModelOutput, truth: Truth, x: ModelInput) -> dict[str, Tensor]:
+    """All terms of a rendered clip, unweighted."""
+    points = x.point_mask[:, None]
+    inside = ((truth.uv > 0) & (truth.uv < 1)).all(-1) & points
+    near = ((truth.uv > -0.5) & (truth.uv < 1.5)).all(-1) & points
+    terms = {
+        "heat": heat_loss(out.heat, truth.uv, inside),
+        "uv": _mean(F.smooth_l1_loss(out.uv, truth.uv, beta=0.02, reduction="none").sum(-1), near),
+        "xyz": _mean((out.xyz - truth.xyz).square().sum(-1).add(1e-8).sqrt(), points),
+        "mask": F.binary_cross_entropy_with_logits(out.mask_logits.float(), truth.mask),
+    }
+    if out.xyz.shape[1] > 1:
+        terms["velocity"] = _mean((out.xyz.diff(dim=1) - truth.xyz.diff(dim=1)).square().sum(-1).add(1e-8).sqrt(), points)
+    head_error = (out.xyz[..., 0, :] - truth.xyz[..., 0, :]).norm(dim=-1).detach()
+    scaled = head_error * torch.exp(-out.log_error) + out.log_error  # Laplace negative log-likelihood
+    terms["error"] = _mean(scaled, x.joint_mask[:, None])
+    return terms | rotation_terms(out.turn, truth, x)
+
+
+def weigh(terms: dict[str, Tensor], weights: LossWeights) -> Tensor:
+    return torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
+
+
+@torch.no_grad()
+def quick_metrics(out: ModelOutput, truth: Truth, x: ModelInput) -> dict[str, float]:
+    """Numbers to watch: PCK at 0.05/0.1 of the crop, 3D error, rotation errors in degrees, each beside holding the reference."""
+    joints = x.joint_mask[:, None].expand(-1, truth.turn.shape[1], -1)
+    seen = joints & ((truth.uv[..., 0, :] > 0) & (truth.uv[..., 0, :] < 1)).all(-1)
+    hold_uv = x.ref_uv[:, :1, :, 0].expand(-1, truth.uv.shape[1], -1, -1)
+    eye = torch.eye(3).expand_as(truth.turn)
+    true_local = relative_to_carrier(truth.turn, x.carriers)
+
+    def degrees(turn: Tensor) -> float:
+        return float(torch.rad2deg(geodesic(relative_to_carrier(turn, x.carriers), true_local))[joints].mean())
+
+    error = (out.uv[..., 0, :] - truth.uv[..., 0, :]).norm(dim=-1)[seen]
+    hold = (hold_uv - truth.uv[..., 0, :]).norm(dim=-1)[seen]
+    distance = (out.xyz[..., 0, :] - truth.xyz[..., 0, :]).norm(dim=-1)[joints]
+    still = (x.ref_xyz[:, :1, :, 0] - truth.xyz[..., 0, :]).norm(dim=-1)[joints]
+    return {
+        "pck05": float((error < 0.05).float().mean()), "pck10": float((error < 0.1).float().mean()), "hold_pck10": float((hold < 0.1).float().mean()),
+        "uv": float(error.mean()), "hold_uv": float(hold.mean()), "xyz": float(distance.mean()), "hold_xyz": float(still.mean()),
+        "local": degrees(out.turn), "start_local": degrees(out.start), "hold_local": degrees(eye),
+        "turn": float(torch.rad2deg(geodesic(out.turn, truth.turn))[joints].mean()), "hold_turn": float(torch.rad2deg(geodesic(eye, truth.turn))[joints].mean()),
+    }

@@ -1,0 +1,241 @@
+"""The trainer: `python -m mocap_anything.training.train --out RUN --baked DIR --minutes 60`; stops cleanly and goes on where it stopped."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from ..backend.model.checkpoint import load_model, save_model
+from ..backend.model.config import ModelConfig
+from ..backend.model.network import Video2Pose2Rot
+from .data.asset import Asset, load_asset
+from .data.sample import SampleConfig, SampleMaker
+from .data.stream import Batch, SampleStream, StreamConfig, training_assets
+from .losses import LossWeights, clip_losses, quick_metrics, rotation_terms, weigh
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One stage of a training. given_share: clips whose true (noisy) positions replace the predicted ones in pose2rot."""
+
+    learning_rate: float = 6e-4
+    weight_decay: float = 0.02
+    warmup: int = 200
+    clip_gradient: float = 1.0
+    ema: float = 0.998
+    motion_weight: float = 0.5
+    bf16: bool = True
+    validate_every: int = 400
+    model: ModelConfig = field(default_factory=ModelConfig)
+    stream: StreamConfig = field(default_factory=StreamConfig)
+    weights: LossWeights = field(default_factory=LossWeights)
+
+
+def noisy_positions(xyz: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positions (B, T, J, K, 3) as a first stage would give them, and their log expected error (B, T, J).
+
+    Errors of a tracker are alike within a bone and along time: a share of the noise is common to the bone's points and to the clip.
+    """
+    batch, frames, joints, points = xyz.shape[:4]
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, 3, generator=generator)
+
+    sigma = torch.exp(torch.empty(batch, 1, joints, 1, 1).uniform_(-6.0, -2.8, generator=generator))
+    smooth = noise(batch, frames // 4 + 2, joints, points).transpose(1, -1)
+    smooth = torch.nn.functional.interpolate(smooth.flatten(2, 3), size=(smooth.shape[2] * smooth.shape[3], frames), mode="bilinear", align_corners=True)
+    smooth = smooth.unflatten(2, (points, joints)).permute(0, 4, 3, 2, 1)
+    total = 0.6 * noise(batch, frames, joints, 1) * 0.5 + 0.6 * noise(batch, 1, joints, 1) + 0.4 * noise(batch, 1, joints, points) + 0.5 * smooth + 0.25 * noise(batch, frames, joints, points)
+    log_error = (sigma[..., 0, 0].log() + 0.2 * torch.randn(batch, frames, joints, generator=generator)).expand(-1, frames, -1)
+    return xyz + sigma * total, log_error
+
+
+class Trainer:
+    """Model, averaged model, optimiser and their place in the stream."""
+
+    def __init__(self, config: TrainConfig, out: Path, assets: list[Asset]) -> None:
+        self.config, self.out, self.assets = config, out, assets
+        out.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(config.stream.seed)
+        self.model = Video2Pose2Rot(config.model)
+        self.average = Video2Pose2Rot(config.model).requires_grad_(False)
+        self.average.load_state_dict(self.model.state_dict())
+        self.optimizer = torch.optim.AdamW(self._groups(), lr=config.learning_rate, betas=(0.9, 0.98))
+        self.generator = torch.Generator().manual_seed(config.stream.seed)
+        self.step, self.seconds, self.best = 0, 0.0, float("inf")
+        if (out / "state.pt").is_file():
+            self._resume()
+
+    def _groups(self) -> list[dict[str, object]]:
+        decay = [p for p in self.model.parameters() if p.ndim >= 2]
+        rest = [p for p in self.model.parameters() if p.ndim < 2]
+        return [{"params": decay, "weight_decay": self.config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+    def _resume(self) -> None:
+        state = torch.load(self.out / "state.pt", weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
+        log.info("resumed at step %d after %.0f minutes", self.step, self.seconds / 60)
+
+    def start_from(self, path: Path) -> None:
+        """Begin with the weights of another run's model."""
+        weights = load_model(path).state_dict()
+        self.model.load_state_dict(weights)
+        self.average.load_state_dict(weights)
+
+    def save(self) -> None:
+        state = {
+            "model": self.model.state_dict(), "average": self.average.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(), "step": self.step, "seconds": self.seconds, "best": self.best,
+        }
+        torch.save(state, self.out / "state.tmp")
+        (self.out / "state.tmp").replace(self.out / "state.pt")
+        save_model(self.average, self.out / "model.safetensors", {"step": str(self.step)}, half=True)
+
+    def train_step(self, batch: Batch, rate: float) -> dict[str, float]:
+        """One optimiser step on rendered clips and motion alone; returns the unweighted terms."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        x, truth = batch.clips
+        given, _ = noisy_positions(truth.xyz, self.generator)
+        share = torch.rand(len(x.times), generator=self.generator) < max(0.1, 0.8 - self.step / 4000)
+        drop = bool(torch.rand(1, generator=self.generator) < 0.15)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+            out = self.model(x, given, share, drop)
+        terms = clip_losses(out, truth, x)
+        motion_x, motion_truth = batch.motion
+        noisy, log_error = noisy_positions(motion_truth.xyz, self.generator)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+            turn, _ = self.model.pose2rot(motion_x, noisy, log_error, None)
+        motion_terms = rotation_terms(turn, motion_truth, motion_x)
+        loss = weigh(terms, self.config.weights) + self.config.motion_weight * weigh(motion_terms, self.config.weights)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_gradient)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+        else:
+            log.warning("step %d skipped: the gradient is not finite", self.step)
+        self.step += 1
+        keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
+        values = {name: float(value.detach()) for name, value in terms.items()} | {f"motion_{name}": float(value.detach()) for name, value in motion_terms.items()}
+        return values | {"loss": float(loss.detach()), "norm": float(norm)}
+
+    def run(self, minutes: float, decay: bool, sets: dict[str, list[Batch]], workers: int) -> None:
+        """Train for a wall-clock budget; with `decay` the rate falls to a twentieth over it."""
+        config = self.config
+        stream = SampleStream(config.stream, self.assets, self.step)
+        loader = DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
+        begin, spent, sums, count = time.monotonic(), self.seconds, defaultdict(float), 0
+        last = begin
+        for batch in loader:
+            now = time.monotonic()
+            done = (now - begin) / (60 * minutes)
+            if done >= 1:
+                break
+            rate = config.learning_rate * min(1.0, (self.step + 1) / config.warmup) * (max(0.05, 1 - done) if decay else 1.0)
+            for name, value in self.train_step(batch, rate).items():
+                sums[name] += value
+            count += 1
+            self.seconds = spent + time.monotonic() - begin
+            if self.step % 50 == 0:
+                speed = count * config.stream.batch * (config.stream.sample.frames + config.stream.sample.references) / (time.monotonic() - last)
+                self._log({"step": self.step, "minutes": self.seconds / 60, "rate": rate, "frames_per_s": speed} | {k: v / count for k, v in sums.items()})
+                sums, count, last = defaultdict(float), 0, time.monotonic()
+            if self.step % config.validate_every == 0:
+                self.validate(sets)
+                last = time.monotonic()
+        self.validate(sets)
+
+    def validate(self, sets: dict[str, list[Batch]]) -> None:
+        """Log the averaged model's metrics on each set; the smallest unseen error is kept as best.safetensors."""
+        self.average.eval()
+        for name, batches in sets.items():
+            totals: dict[str, list[float]] = defaultdict(list)
+            for batch in batches:
+                x, truth = batch.clips
+                with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+                    out = self.average(x)
+                for key, value in quick_metrics(out, truth, x).items():
+                    totals[key].append(value)
+            mean = {key: float(np.mean(values)) for key, values in totals.items()}
+            self._log({"step": self.step, "minutes": self.seconds / 60, "set": name} | mean)
+        self.save()
+
+    def _log(self, row: dict[str, object]) -> None:
+        row = {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}
+        log.info(json.dumps(row))
+        with (self.out / "log.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def validation_sets(folder: Path, config: StreamConfig, batches: int = 4) -> dict[str, list[Batch]]:
+    """Fixed batches of rigs never trained on (unseen, rare) and of held-out clips (seen), drawn by the training renderer."""
+    groups: dict[str, list[Asset]] = {"unseen": [], "rare": [], "seen": []}
+    for path in sorted(folder.glob("*.npz")):
+        asset = load_asset(path)
+        clips = tuple(c for c in asset.clips if c.held_out and len(c.pose) >= 4)
+        name = "seen" if asset.split == "train" else asset.split
+        if clips and asset.rig.mesh is not None and asset.rig.driven.sum() >= 3:
+            groups[name].append(replace(asset, clips=clips))
+    sets: dict[str, list[Batch]] = {}
+    for name, assets in groups.items():
+        if assets:
+            fixed = replace(config, seed=987_654, batch=8, motion_batch=1, baked_share=1.0, sample=replace(config.sample, loose_share=0.0, rendered_share=0.0))
+            stream = SampleStream(fixed, assets)
+            maker = SampleMaker(fixed.sample)
+            rngs = [np.random.default_rng((fixed.seed, i)) for i in range(batches)]
+            sets[name] = [Batch(stream._collect(maker.make, rng, [], 8), stream._collect_motion(maker, rng, [])) for rng in rngs]
+    return sets
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--baked", type=Path, help="folder of baked rigs; without it procedural creatures alone")
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--from-model", type=Path, help="start from these weights")
+    parser.add_argument("--decay", action="store_true")
+    parser.add_argument("--rate", type=float)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--frames", type=int, default=6)
+    parser.add_argument("--references", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--baked-share", type=float, default=0.5)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(args.threads)
+    stream = StreamConfig(seed=args.seed, batch=args.batch, baked_share=args.baked_share, sample=SampleConfig(frames=args.frames, references=args.references))
+    config = TrainConfig(stream=stream)
+    if args.rate:
+        config = replace(config, learning_rate=args.rate)
+    assets = training_assets(args.baked) if args.baked else []
+    trainer = Trainer(config, args.out, assets)
+    if args.from_model and trainer.step == 0:
+        trainer.start_from(args.from_model)
+    (args.out / "config.json").write_text(json.dumps(asdict(config), indent=1))
+    sets = validation_sets(args.baked, stream) if args.baked else {}
+    log.info("%d baked rigs, sets %s", len(assets), {k: len(v) for k, v in sets.items()})
+    trainer.run(args.minutes, args.decay, sets, args.workers)
+
+
+if __name__ == "__main__":
+    main()
