@@ -42,9 +42,8 @@ def read_annotation(case: Path) -> Annotation:
     marks = data["landmarks"]
     frames = tuple(sorted(int(frame) for frame in data["frames"] if int(frame) != data["reference_frame"]))
     points = np.array([[data["frames"][str(frame)].get(mark, (np.nan, np.nan)) for mark in marks] for frame in frames])
-    return Annotation(
-        data["armature"], data["width"], data["height"], frames, points, tuple(m["bone"] for m in marks.values()), np.array([m["local"] for m in marks.values()]),
-    )
+    bones, places = tuple(mark["bone"] for mark in marks.values()), np.array([mark["local"] for mark in marks.values()])
+    return Annotation(data["armature"], data["width"], data["height"], frames, points, bones, places)
 
 
 def project_landmarks(blend: Path, annotation: Annotation) -> np.ndarray:
