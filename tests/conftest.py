@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,3 +48,113 @@ def scene(extension: None) -> bpy.types.Scene:
 
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
     return bpy.context.scene
+
+
+@pytest.fixture
+def rig(scene: bpy.types.Scene) -> bpy.types.Object:
+    """A worm of three bones with a skinned tube, the active object."""
+    import bpy
+    import numpy as np
+
+    data = bpy.data.armatures.new("Worm")
+    armature = bpy.data.objects.new("Worm", data)
+    scene.collection.objects.link(armature)
+    bpy.context.view_layer.objects.active = armature
+    bpy.ops.object.mode_set(mode="EDIT")
+    parent = None
+    for index in range(3):
+        bone = data.edit_bones.new(f"Segment {index}")
+        bone.head, bone.tail = (0, 0, index), (0, 0, index + 1)
+        bone.parent, parent = parent, bone
+        bone.use_connect = index > 0
+    bpy.ops.object.mode_set(mode="OBJECT")
+    rings, sides = 13, 8
+    angles = np.arange(sides) * 2 * np.pi / sides
+    points = [(0.3 * np.cos(a), 0.3 * np.sin(a), 3 * ring / (rings - 1)) for ring in range(rings) for a in angles]
+    faces = [
+        (ring * sides + side, ring * sides + (side + 1) % sides, (ring + 1) * sides + (side + 1) % sides, (ring + 1) * sides + side)
+        for ring in range(rings - 1) for side in range(sides)
+    ]
+    mesh = bpy.data.meshes.new("Tube")
+    mesh.from_pydata(points, [], faces)
+    tube = bpy.data.objects.new("Tube", mesh)
+    scene.collection.objects.link(tube)
+    tube.parent = armature
+    tube.modifiers.new("Armature", "ARMATURE").object = armature
+    for index in range(3):
+        group = tube.vertex_groups.new(name=f"Segment {index}")
+        group.add([v for v, point in enumerate(points) if index - 1e-6 <= point[2] < index + 1 or (index == 2 and point[2] >= 3 - 1e-6)], 1.0, "REPLACE")
+    bpy.context.view_layer.update()
+    return armature
+
+
+@pytest.fixture(scope="session")
+def clip_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second of video in which a bright bar leans from side to side before a dark ground, 160 x 120 at 12 frames per second."""
+    import av
+    import numpy as np
+
+    path = tmp_path_factory.mktemp("clip") / "bar.mp4"
+    rows, columns = np.mgrid[:120, :160]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=12)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for index in range(12):
+            lean = 0.3 * np.sin(index / 2)
+            bar = (abs(columns - 80 - lean * (100 - rows)) < 12) & (rows > 20) & (rows < 100)
+            picture = np.where(bar[..., None], [210, 120, 60], [40, 50, 60]).astype(np.uint8)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return path
+
+
+@pytest.fixture
+def file_state() -> Callable[[], dict[str, object]]:
+    """A function that reads every property of every data-block, so that two states of the file can be compared."""
+    return read_file_state
+
+
+# what Blender itself counts; brushes, in which 4.2 as a module has a dangling pointer
+_VOLATILE = {"rna_type", "users", "tag", "is_evaluated", "session_uid", "is_updated", "is_updated_data", "original", "depsgraph", "is_runtime_data"}
+_VOLATILE |= {"tool_settings"}
+_WINDOW = {"window_managers", "screens", "workspaces"}
+
+
+def read_file_state() -> dict[str, object]:
+    import bpy
+
+    state: dict[str, object] = {}
+    for collection in bpy.data.bl_rna.properties:
+        if collection.type != "COLLECTION" or collection.identifier in _WINDOW:
+            continue
+        for block in getattr(bpy.data, collection.identifier):
+            _read_properties(block, f"{collection.identifier}[{block.name}]", state, 0)
+    return state
+
+
+def _read_properties(owner: object, path: str, state: dict[str, object], depth: int) -> None:
+    import bpy
+
+    for rna in owner.bl_rna.properties:
+        if rna.identifier in _VOLATILE or depth > 6:
+            continue
+        name = f"{path}.{rna.identifier}"
+        try:
+            value = getattr(owner, rna.identifier)
+        except (AttributeError, RuntimeError):
+            continue
+        if rna.type == "COLLECTION":
+            for index, item in enumerate(value):
+                if isinstance(item, bpy.types.ID):
+                    state[f"{name}[{index}]"] = item.name_full
+                elif item is not None:
+                    _read_properties(item, f"{name}[{index}]", state, depth + 1)
+        elif rna.type == "POINTER":
+            if value is None or isinstance(value, bpy.types.ID):
+                state[name] = value.name_full if value is not None else None
+            elif not isinstance(value, type(owner)):
+                _read_properties(value, name, state, depth + 1)
+        else:
+            state[name] = repr(tuple(value) if getattr(rna, "is_array", False) and not isinstance(value, str) else value)
