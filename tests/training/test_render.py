@@ -54,7 +54,7 @@ def rendered(seed: int, **options: object) -> Rendered:
     rng = np.random.default_rng(seed)
     look, background = Look.random(rng, np.full_like(rest, 0.5), rest), Background.random(rng)
     background.occluder = ""
-    return render_clip(vertices, triangles, rest, intrinsics, SIZE, look, background, rng, np.array([0.0, -1.0, 0.0]), **options)  # type: ignore[arg-type]
+    return render_clip(vertices, triangles, rest, intrinsics, SIZE, look, background, rng, np.array([0.0, -1.0, 0.0]), company=0.0, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -130,8 +130,8 @@ def test_what_stands_before_the_subject_hides_it_and_leaves_the_mask() -> None:
     sphere, faces = ball(2)
     middle = vertices.mean(1, keepdims=True) * 0.8
     other = Creature((sphere * 0.3 + middle).astype(np.float32), faces, sphere, Look.random(rng, np.full_like(sphere, 0.5), sphere))
-    free = render_clip(vertices, triangles, rest, intrinsics, SIZE, look, background, rng, shutter=0.0)
-    hidden = render_clip(vertices, triangles, rest, intrinsics, SIZE, look, background, rng, shutter=0.0, extra=[other])
+    free = render_clip(vertices, triangles, rest, intrinsics, SIZE, look, background, rng, shutter=0.0, company=0.0)
+    hidden = render_clip(vertices, triangles, rest, intrinsics, SIZE, look, background, rng, shutter=0.0, extra=[other], company=0.0)
     assert hidden.mask.sum() < 0.95 * free.mask.sum()
     assert (hidden.mask <= free.mask).all()
 
@@ -143,9 +143,55 @@ def test_an_occluder_of_the_scene_lowers_the_mask() -> None:
     for kind in ("", "bars", "leaves"):
         background = Background.random(np.random.default_rng(5))
         background.occluder = kind
-        masks[kind] = render_clip(vertices, triangles, rest, intrinsics, SIZE, look, background, np.random.default_rng(5), shutter=0.0).mask
+        masks[kind] = render_clip(vertices, triangles, rest, intrinsics, SIZE, look, background, np.random.default_rng(5), shutter=0.0,
+                                  company=0.0).mask
     assert masks["bars"].sum() < masks[""].sum()
     assert masks["leaves"].sum() < masks[""].sum()
+
+
+def test_others_about_leave_the_truth_of_the_subject() -> None:
+    vertices, triangles, rest, intrinsics = subject(1)
+    for seed in range(6):
+        clips = []
+        for company in (0.0, 1.0):
+            rng = np.random.default_rng(seed)
+            look, background = Look.random(rng, np.full_like(rest, 0.5), rest), Background.random(rng)
+            up = np.array([0.0, -1.0, 0.0])
+            clips.append(render_clip(vertices, triangles, rest, intrinsics, SIZE, look, background, rng, up, shutter=0.0, company=company))
+        alone, among = clips
+        assert (among.mask <= alone.mask).all()
+        assert (among.images != alone.images).any()
+
+
+def test_beyond_the_videos_picture_there_is_nothing() -> None:
+    vertices, triangles, rest, intrinsics = subject(1)
+    rng = np.random.default_rng(1)
+    look, background = Look.random(rng, np.full_like(rest, 0.5), rest), Background.random(rng)
+    frame = np.tile([-5.0, -5.0, 100.0, 30.0], (len(vertices), 1))
+    clip = render_clip(vertices, triangles, rest, intrinsics, SIZE, look, background, rng, frame=frame)
+    assert clip.outside[:, 30:].all()
+    assert not clip.outside[:, :30].any()
+    assert (clip.mask[:, 30:] == 0).all()
+    images = augment(clip.images, rng, clip.mask, clip.outside)
+    assert (images[:, 30:] == images[0, 40, 5]).all()
+
+
+def test_the_backdrop_slides_when_the_camera_turns() -> None:
+    vertices, triangles, rest, intrinsics = subject(1, 2)
+    vertices, intrinsics = vertices[[0, 0]], intrinsics[[0, 0]]
+    turn = 0.05
+    camera = np.stack([np.eye(3), [[np.cos(turn), 0, -np.sin(turn)], [0, 1, 0], [np.sin(turn), 0, np.cos(turn)]]])
+    clips = []
+    for cameras in (None, camera):
+        background = Background.random(np.random.default_rng(3))
+        background.pan, background.shake, background.occluder = np.zeros(2), 0.0, ""
+        look = Look.random(np.random.default_rng(3), np.full_like(rest, 0.5), rest)
+        rng = np.random.default_rng(3)
+        clips.append(render_clip(vertices, triangles, rest, intrinsics, SIZE, look, background, rng, shutter=0.0, company=0.0, camera=cameras))
+    still, turned = clips
+    assert (still.images[0] == still.images[1]).all()
+    beside = turned.mask[1] == 0
+    assert (turned.images[0][beside] != turned.images[1][beside]).mean() > 0.3
 
 
 def test_compiled_code_is_cached_outside_the_checkout() -> None:

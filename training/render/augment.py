@@ -83,6 +83,8 @@ def _tone(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     level = np.arange(256) / 255.0
     gamma, gain, lift = np.exp(rng.normal(0, 0.15)), np.exp(rng.normal(0, 0.12)), max(0.0, rng.normal(0, 0.03))
     tint = np.exp(rng.normal(0, 0.04, 3))
+    mean = float(images[:, ::4, ::4].mean()) / 255  # cameras choose their exposure by the picture
+    gain *= float(np.clip((0.44 / max(mean, 0.02)) ** (0.9 * np.sqrt(rng.random())), 0.5, 4.0))
     exposure = np.exp(0.05 * rng.random() * _drift(rng, count))[:, None, None] * tint[None, :, None]
     curve = level ** gamma * gain
     if rng.random() < 0.4:

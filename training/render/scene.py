@@ -54,7 +54,7 @@ class _World:
 def render_clip(vertices: np.ndarray, triangles: np.ndarray, rest_vertices: np.ndarray, intrinsics: np.ndarray, size: int, look: Look,
                 background: Background, rng: np.random.Generator, up_cam: np.ndarray | None = None, ground_height: float | None = None,
                 samples: int = 2, extra: Sequence[Creature] = (), shutter: float | None = None, velocity: np.ndarray | None = None,
-                camera: np.ndarray | None = None, frame: np.ndarray | None = None) -> Rendered:
+                camera: np.ndarray | None = None, frame: np.ndarray | None = None, company: float = 0.12) -> Rendered:
     """Draw a clip of the subject through a moving crop.
 
     vertices: (T, V, 3) camera frame; rest_vertices: (V, 3); intrinsics: (T, 4) fx, fy, cx, cy of the crop in output pixels.
@@ -63,6 +63,7 @@ def render_clip(vertices: np.ndarray, triangles: np.ndarray, rest_vertices: np.n
     velocity: (T, V, 3) the subject's displacement a frame; without it neighbouring pictures are taken for neighbours in time.
     camera: (T, 3, 3) or (T, 4, 4) world to camera; when given, the backdrop slides as the camera turns.
     frame: (T, 4) left, top, right, bottom of the video's picture in crop pixels: beyond it there is nothing to see.
+    company: how often others of the subject's kind are about, behind it or in front.
     """
     intrinsics = np.asarray(intrinsics, np.float64)
     count, middle = len(vertices), len(vertices) // 2
@@ -70,10 +71,13 @@ def render_clip(vertices: np.ndarray, triangles: np.ndarray, rest_vertices: np.n
     ups = ups / np.linalg.norm(ups, axis=1, keepdims=True)
     centers, sides = (size / 2 - intrinsics[:, 2:]) / intrinsics[:, :2], size / intrinsics[:, 0]
     up = ups[middle]
+    subject = Creature(vertices, triangles, rest_vertices, look)
+    if rng.random() < company:
+        extra = [*extra, *(companion(rng, subject, up) for _ in range(int(rng.integers(1, 3))))]
     horizon = -(up[0] * centers[middle, 0] + up[2]) / up[1] if up_cam is not None and up[1] < -0.3 else None
     places = centers if camera is None else _turned(centers, np.asarray(camera, np.float64)[:, :3, :3], middle)
     background.place(places[middle], float(sides[middle]), size, horizon)
-    world = _gather(Creature(vertices, triangles, rest_vertices, look), extra, velocity, background.mean_color())
+    world = _gather(subject, extra, velocity, background.mean_color())
     heights = np.full(count, np.einsum("tvc,tc->tv", vertices, ups).min() if ground_height is None else ground_height)
     if shutter is None:
         shutter = rng.uniform(0.1, 0.9) if rng.random() < 0.45 else 0.0
@@ -93,6 +97,27 @@ def render_clip(vertices: np.ndarray, triangles: np.ndarray, rest_vertices: np.n
         mask[outside], images[outside] = 0, (background.mean_color() * 255).astype(np.uint8)
     with np.errstate(divide="ignore"):
         return Rendered(images, mask, 1.0 / nearness, outside)
+
+
+def companion(rng: np.random.Generator, subject: Creature, up: np.ndarray) -> Creature:
+    """Another of the subject's kind: turned about `up`, at another time, beside it, mostly further away, with a coat of its own or the same."""
+    points = np.roll(np.asarray(subject.vertices, np.float32), int(rng.integers(len(subject.vertices))), 0)
+    if rng.random() < 0.3:
+        points = np.broadcast_to(points[:1], points.shape)
+    foot = points.mean((0, 1))
+    foot = foot + up * ((points @ up).min() - foot @ up)
+    extent = float(np.ptp(points[0], 0).max())
+    angle = rng.uniform(-np.pi, np.pi)
+    cross = np.array([[0, -up[2], up[1]], [up[2], 0, -up[0]], [-up[1], up[0], 0]])
+    turn = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    far = rng.uniform(0.4, 3.0) if rng.random() < 0.8 else rng.uniform(-1.0, -0.5)
+    shift = np.array([rng.choice([-1, 1]) * rng.uniform(0.35, 1.0) * (1 + max(far, 0) * 0.3), 0.0, far]) * extent
+    shift -= up * (up @ shift)
+    look = subject.look
+    if rng.random() < 0.6:
+        look = Look.random(rng, look.mesh, subject.rest_vertices, look.up)
+    moved = foot + shift + rng.uniform(0.75, 1.2) * (points - foot) @ turn.T
+    return Creature(moved.astype(np.float32), subject.triangles, subject.rest_vertices, look)
 
 
 def _turned(centers: np.ndarray, rotations: np.ndarray, middle: int) -> np.ndarray:

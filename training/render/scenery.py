@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ def palette(rng: np.random.Generator, count: int = 6) -> np.ndarray:
     """Colours (count, 3) about one of the palettes, each with its own brightness."""
     base = PALETTES[rng.integers(len(PALETTES))]
     colors = base[rng.integers(len(base), size=count)] + rng.normal(0, 0.035, (count, 3))
-    if rng.random() < 0.15:
+    if rng.random() < 0.08:
         colors = colors.mean(1, keepdims=True) + (colors - colors.mean(1, keepdims=True)) @ np.roll(np.eye(3), rng.integers(1, 3), 0)
     return np.clip(colors * rng.uniform(0.65, 1.25, (count, 1)), 0.01, 1.0)
 
@@ -52,6 +53,21 @@ def fractal(rng: np.random.Generator, n: int, coarsest: int = 3, roughness: floa
     return (cv2.resize(out, (n, n), interpolation=cv2.INTER_LINEAR) if columns < n else out) * np.float32(total ** -0.5)
 
 
+@lru_cache(maxsize=24)
+def _bank(n: int, coarsest: int, level: int, number: int) -> np.ndarray:
+    """A stored field of fine noise, larger than a scene."""
+    return fractal(np.random.default_rng((coarsest, level, number)), n * 5 // 4, coarsest, 0.55 + 0.15 * level)
+
+
+def texture(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Fine noise (n, n) of random frequency and roughness: a window of a stored field, ten times as fast as a new one."""
+    field = _bank(n, int(rng.choice([8, 20, 50])), int(rng.integers(3)), int(rng.integers(2)))
+    top, left = rng.integers(0, len(field) - n + 1, 2)
+    window = field[top:top + n, left:left + n]
+    window = window.T if rng.random() < 0.5 else window
+    return np.ascontiguousarray(window[:: 1 - 2 * int(rng.integers(2)), :: 1 - 2 * int(rng.integers(2))])
+
+
 def ramp(field: np.ndarray, colors: np.ndarray) -> np.ndarray:
     """Colour a field (N, N), standard deviation 1, through a row of colours (K, 3); (N, N, 3) uint8."""
     at = cv2.convertScaleAbs(np.clip(field, -1.66, 1.66) + 1.66, alpha=76.5)
@@ -65,6 +81,33 @@ def modulate(picture: np.ndarray, factor: np.ndarray) -> np.ndarray:
     n = len(picture)
     field = np.ascontiguousarray(np.broadcast_to(factor.astype(np.float32), (n, n)))
     return cv2.multiply(picture, cv2.merge([field, field, field]), dtype=cv2.CV_8U)
+
+
+def mosaic(rng: np.random.Generator, n: int, cell: float, aspect: float = 1.0) -> np.ndarray:
+    """Patches of random colour with frayed edges (n, n, 3) uint8: leaves, rocks, rubble, a crowd; cell pixels wide, aspect times as high."""
+    colors = palette(rng, 8)
+    columns, rows = int(n / cell) + 4, int(n / (cell * aspect)) + 4
+    coarse = np.clip(colors[rng.integers(len(colors), size=(rows, columns))] * rng.uniform(140, 320, (rows, columns, 1)), 0, 255).astype(np.uint8)
+    fray, line = rng.uniform(0.2, 0.7), np.arange(n, dtype=np.float32)
+    x = texture(rng, n) * np.float32(fray) + (line / np.float32(cell) + 2)
+    y = texture(rng, n) * np.float32(fray) + (line / np.float32(cell * aspect) + 2)[:, None]
+    return cv2.remap(coarse, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT)
+
+
+def relief(rng: np.random.Generator, picture: np.ndarray, strength: float) -> np.ndarray:
+    """Light a picture as if it were bumpy: the slope of a noise field towards the light brightens it."""
+    kernel = np.zeros((3, 3), np.float32)
+    kernel[2, int(rng.integers(3))], kernel[1, 1] = -1.5 * strength, 1.5 * strength
+    return modulate(picture, np.maximum(cv2.filter2D(texture(rng, len(picture)), -1, kernel, delta=1.0), 0))
+
+
+def cutouts(rng: np.random.Generator, picture: np.ndarray, texture: np.ndarray, count: int, smallest: float, largest: float, kind: str,
+            top: float, bottom: float) -> None:
+    """Shapes cut out of a texture and laid on a picture: bushes, boulders, furniture, panels."""
+    paint_ = np.zeros_like(picture)
+    shapes(rng, paint_, np.full((1, 3), 0.5), count, smallest, largest, kind, top, bottom)
+    level = np.ascontiguousarray(paint_[..., 0])
+    cv2.copyTo(modulate(texture, level.astype(np.float32) / 120), level, picture)
 
 
 def shapes(rng: np.random.Generator, picture: np.ndarray, colors: np.ndarray, count: int, smallest: float, largest: float, kind: str,
@@ -135,7 +178,12 @@ def lay_floor(flat, mean, horizon, eye, haze, out):  # type: ignore[no-untyped-d
 
 def ground(rng: np.random.Generator, n: int, horizon: float) -> np.ndarray:
     """A floor seen in perspective below a horizon (a row of the picture, may lie outside)."""
-    flat = ramp(fractal(rng, n, int(rng.integers(3, 24)), rng.uniform(0.45, 0.85)), palette(rng, 4))
+    if rng.random() < 0.3:
+        flat = mosaic(rng, n, np.exp(rng.uniform(np.log(4), np.log(40))))
+    else:
+        flat = ramp(fractal(rng, n, int(rng.integers(3, 24)), rng.uniform(0.55, 0.95)), palette(rng, 4))
+    if rng.random() < 0.6:
+        flat = relief(rng, flat, rng.uniform(0.1, 0.6))
     mean = cv2.mean(flat)[:3]
     if rng.random() < 0.25:  # tiles, planks, road marks
         step = int(rng.integers(n // 24, n // 6))
@@ -150,26 +198,48 @@ def ground(rng: np.random.Generator, n: int, horizon: float) -> np.ndarray:
 
 
 def wall(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Something upright: planks, bricks, a fence, a hedge, woods, a plain wall or a hill side."""
-    kind = str(rng.choice(["planks", "bricks", "leaves", "trunks", "plain", "boxes", "polygons"]))
-    picture = ramp(fractal(rng, n, 4, 0.6), palette(rng)[:3])
+    """Something upright: planks, bricks, a hedge, a crowd, woods, a plain wall or a hill side."""
+    kind = str(rng.choice(["planks", "bricks", "leaves", "trunks", "plain", "boxes", "polygons", "thicket", "crowd", "hedge"]))
+    if kind in ("thicket", "crowd"):
+        cell = np.exp(rng.uniform(np.log(0.012), np.log(0.06))) * n
+        picture = mosaic(rng, n, cell, rng.uniform(1.5, 4.0) if kind == "crowd" else rng.uniform(0.7, 1.4))
+    else:
+        picture = ramp(fractal(rng, n, 4, rng.uniform(0.55, 0.9)), palette(rng)[:3])
     if kind == "planks":
-        width = int(rng.integers(n // 50, n // 10))
-        shade = np.repeat(rng.uniform(0.7, 1.15, n // width + 1), width)[:n]
-        shade[::width] *= rng.uniform(0.2, 0.8)
-        picture = modulate(picture, shade[None] if rng.random() < 0.75 else shade[:, None])
+        picture = modulate(picture, _planks(rng, n))
     elif kind == "bricks":
-        height = int(rng.integers(n // 40, n // 14))
-        tone = rng.uniform(0.8, 1.15, (n // height + 1, n // (2 * height) + 2))
-        tone = np.repeat(np.repeat(tone, height, 0), 2 * height, 1)
-        tone[height::2 * height] = np.roll(tone[height::2 * height], height, 1)
-        tone[::height] *= 0.7
-        picture = modulate(picture, tone[:n, :n])
-    elif kind != "plain":
-        form = {"leaves": "ellipse", "trunks": "trunk", "boxes": "box", "polygons": "polygon"}[kind]
-        count, small, large = {"ellipse": (350, 0.012, 0.15), "trunk": (14, 0.1, 0.9), "box": (40, 0.04, 0.7), "polygon": (200, 0.02, 0.5)}[form]
+        picture = modulate(picture, _bricks(rng, n))
+    elif kind in ("leaves", "trunks", "boxes", "polygons"):
+        form, count, small, large = {"leaves": ("ellipse", 400, 0.012, 0.12), "trunks": ("trunk", 14, 0.1, 0.9), "boxes": ("box", 40, 0.04, 0.7),
+                                     "polygons": ("polygon", 200, 0.02, 0.5)}[kind]
         shapes(rng, picture, palette(rng, 10), count, small, large, form)
-    return modulate(picture, 1 + 0.10 * rng.random() * fractal(rng, n, 16, 0.8))
+    elif kind == "hedge":
+        cutouts(rng, picture, mosaic(rng, n, rng.uniform(4, 16)), 12, 0.15, 0.6, "ellipse", 0.0, 1.0)
+    if rng.random() < 0.5:
+        picture = relief(rng, picture, rng.uniform(0.1, 0.7))
+    return modulate(picture, 1 + np.float32(0.12 * rng.random()) * texture(rng, n))
+
+
+def _planks(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Brightness of boards, standing or lying, with their gaps and grain: (n, n)."""
+    width = int(rng.integers(n // 50, n // 10))
+    shade = np.repeat(rng.uniform(0.7, 1.15, n // width + 1), width)[:n]
+    shade[::width] *= rng.uniform(0.2, 0.8)
+    grain = 1 + np.float32(rng.uniform(0, 0.12)) * cv2.blur(texture(rng, n), (1, 9)) * 2
+    boards = shade[None] * grain
+    return boards if rng.random() < 0.75 else boards.T
+
+
+def _bricks(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Brightness of a bond of bricks (n, n)."""
+    height = int(rng.integers(n // 40, n // 14))
+    tone = rng.uniform(0.8, 1.15, (n // height + 1, n // (2 * height) + 2))
+    tone = np.repeat(np.repeat(tone, height, 0), 2 * height, 1)
+    tone[:, ::2 * height] *= 0.75
+    for row in range(height, len(tone), 2 * height):
+        tone[row:row + height] = np.roll(tone[row:row + height], height, 1)
+    tone[::height] *= 0.7
+    return tone[:n, :n]
 
 
 def outdoors(rng: np.random.Generator, n: int, horizon: float) -> np.ndarray:
@@ -185,13 +255,16 @@ def outdoors(rng: np.random.Generator, n: int, horizon: float) -> np.ndarray:
         above = modulate(np.repeat(graded[:, None], n, 1), 1 + 0.06 * np.maximum(fractal(rng, n, 3, 0.6, 2.0), 0))
     else:
         above = wall(rng, n)
-    bumps = fractal(rng, n, 4, 0.5)[0] * rng.uniform(0, 0.03) * n
+    bumps = np.interp(np.arange(n), np.linspace(0, n, 40), rng.normal(0, 1, 40).cumsum() * rng.uniform(0, 0.006) * n)
     mask = (edge + bumps[None] > np.arange(n)[:, None]).astype(np.uint8)
     cv2.copyTo(above, mask, picture)
-    if rng.random() < 0.4:
-        shapes(rng, picture, palette(rng, 5), int(rng.integers(60, 400)), 0.03, 0.25, "blade", max(0.0, edge / n), 1.2)
-    if rng.random() < 0.5:
-        shapes(rng, picture, palette(rng, 5), int(rng.integers(5, 60)), 0.015, 0.2, str(rng.choice(["polygon", "ellipse"])), edge / n - 0.05, 1.1)
+    if rng.random() < 0.35:  # bushes, boulders, furniture where wall and ground meet
+        stuff = mosaic(rng, n, rng.uniform(4, 20)) if rng.random() < 0.5 else relief(rng, ramp(fractal(rng, n, 6, 0.8), palette(rng, 3)), 0.5)
+        cutouts(rng, picture, stuff, int(rng.integers(3, 25)), 0.05, 0.35, str(rng.choice(["ellipse", "polygon", "box"])), edge / n - 0.1, edge / n + 0.25)
+    if rng.random() < 0.35:
+        shapes(rng, picture, palette(rng, 6), int(rng.integers(100, 600)), 0.03, 0.2, "blade", max(0.0, edge / n), 1.2)
+    if rng.random() < 0.35:
+        shapes(rng, picture, palette(rng, 5), int(rng.integers(5, 60)), 0.015, 0.15, str(rng.choice(["polygon", "ellipse"])), edge / n - 0.05, 1.1)
     return picture
 
 
@@ -214,10 +287,10 @@ def water(rng: np.random.Generator, n: int, horizon: float) -> np.ndarray:
 
 def clutter(rng: np.random.Generator, n: int, horizon: float) -> np.ndarray:
     """Dead leaves of one or two kinds over fractal noise."""
-    picture = ramp(fractal(rng, n, 3, 0.6), palette(rng, 5))
-    for _ in range(int(rng.integers(1, 3))):
+    picture = ramp(fractal(rng, n, 3, 0.6), palette(rng, 5)) if rng.random() < 0.5 else mosaic(rng, n, np.exp(rng.uniform(np.log(5), np.log(60))))
+    for _ in range(int(rng.integers(0, 3))):
         shapes(rng, picture, palette(rng, 12), int(rng.integers(80, 350)), 0.015, 0.6, str(rng.choice(["ellipse", "polygon", "box", "polygon"])))
-    return modulate(picture, 1 + 0.12 * fractal(rng, n, 24, 0.8))
+    return relief(rng, modulate(picture, 1 + np.float32(0.12) * texture(rng, n)), rng.uniform(0, 0.6))
 
 
 def clouds(rng: np.random.Generator, n: int, horizon: float) -> np.ndarray:
@@ -230,7 +303,7 @@ def upright(rng: np.random.Generator, n: int, horizon: float) -> np.ndarray:
     return wall(rng, n)
 
 
-SCENES = {outdoors: 0.52, clutter: 0.16, clouds: 0.1, studio: 0.08, water: 0.07, upright: 0.07}
+SCENES = {outdoors: 0.56, clutter: 0.17, clouds: 0.07, studio: 0.06, water: 0.06, upright: 0.08}
 
 
 def paint(rng: np.random.Generator, n: int, horizon: float | None) -> np.ndarray:
@@ -241,7 +314,8 @@ def paint(rng: np.random.Generator, n: int, horizon: float | None) -> np.ndarray
     if rng.random() < 0.65:
         picture = cv2.GaussianBlur(picture, (0, 0), float(np.exp(rng.uniform(np.log(0.4), np.log(0.014 * n)))))
     if rng.random() < 0.4:  # shade of trees, clouds, a window
-        picture = modulate(picture, 1 + rng.uniform(0.1, 0.5) * np.tanh(2 * fractal(rng, n, int(rng.integers(2, 8)), 0.5)))
+        shade = np.tanh(2 * fractal(rng, n // 4, int(rng.integers(2, 8)), 0.5))
+        picture = modulate(picture, 1 + rng.uniform(0.1, 0.5) * cv2.resize(shade, (n, n)))
     mean = np.array(cv2.mean(picture)[:3])
     level = (np.arange(256)[:, None] - mean) * rng.uniform(0.5, 1.25) + mean * np.exp(rng.normal(0, 0.2)) + rng.normal(0, 5, 3)
     return cv2.LUT(picture, np.clip(level, 0, 255).astype(np.uint8)[None])
