@@ -57,6 +57,8 @@ def tail_and_ears(motion: Motion, vigour: float) -> None:
     wag = u(0.3, 3.0) * motion.times + u(0, 1)
     motion.wave("tail", 2, u(0.1, 1.3) * vigour, u(0.1, 0.7), wag, 0.4)
     motion.bend("tail", 1, u(-0.6, 0.8) + 0.3 * vigour * smooth_noise_1(motion, 0.7))
+    for axis in (1, 2):
+        motion.wave("trunknose", axis, u(0, 1.5) * vigour, u(0.1, 0.7), 0.3 * wag)
     for key in ("ear1", "ear-1"):
         motion.bend(key, 1, 0.35 * vigour * smooth_noise_1(motion, 2.0))
         motion.bend(key, 2, 0.25 * vigour * smooth_noise_1(motion, 2.0))
@@ -65,13 +67,19 @@ def tail_and_ears(motion: Motion, vigour: float) -> None:
         motion.bend(key, 2, 0.4 * vigour * smooth_noise_1(motion, 2.0))
 
 
+_CHANNELS = (
+    ("spine", (0.15, 0.3, 0.3)), ("neck", (0.2, 0.5, 0.5)), ("head", (0.25, 0.35, 0.4)), ("tail", (0.1, 0.6, 0.8)), ("abdomen", (0.1, 0.4, 0.3)),
+    ("front", (0.3, 0.45, 1.6)), ("behind", (0.2, 0.12, 1.6)), ("trunknose", (0.2, 1.0, 0.6)), ("stub1", (0.2, 0.6, 0.3)), ("stub-1", (0.2, 0.6, 0.3)),
+)  # fmt: skip
+
+
 def poses(motion: Motion, vigour: float) -> None:
     """A sequence of random whole-body poses, feet planted as far as they reach; some feet lifted."""
     rng, body = motion.rng, motion.body
     scale = _leg_length(motion)
-    keys = _moments(motion, motion.uniform(0.7, 2.5))
+    keys = _moments(motion, motion.uniform(0.7, 4.0))
     count = len(keys)
-    sharp = motion.uniform(1.0, 2.5)
+    sharp = motion.uniform(1.0, 3.5)
 
     def channel(size: tuple[float, ...], keep: float) -> np.ndarray:
         values = rng.normal(size=(count, len(size))) * size * (rng.random((count, len(size))) < keep) * (0.3 + vigour)
@@ -81,10 +89,11 @@ def poses(motion: Motion, vigour: float) -> None:
     shift = channel((0.12, 0.08, 0.3), 0.6) * scale
     motion.place[:, :2] += shift[:, :2]
     motion.place[:, 2] += -np.abs(shift[:, 2]) * (1.0 if motion.chance(0.8) else -0.3)
-    motion.rot[:] += 0.0
-    for key, size in (("spine", (0.15, 0.3, 0.3)), ("neck", (0.2, 0.5, 0.5)), ("head", (0.25, 0.35, 0.4)), ("tail", (0.1, 0.6, 0.8)), ("abdomen", (0.1, 0.4, 0.3)), ("front", (0.3, 0.9, 1.4)), ("behind", (0.3, 0.5, 1.4))):
+    keep = motion.uniform(0.25, 0.8)
+    stalks = tuple((key, (0.6, 1.2, 0.6)) for key in body.chains if key.startswith("stalk"))
+    for key, size in (*_CHANNELS, *stalks):
         if key in body.chains:
-            curve = channel(size, 0.6)
+            curve = channel(size, keep)
             taper = motion.uniform(-0.7, 0.7)
             for axis in range(3):
                 motion.bend(key, axis, curve[:, axis], taper)
@@ -290,13 +299,13 @@ def fold_wings(motion: Motion, amount: np.ndarray) -> None:
             motion.rot[:, bone, 2] += side * z * amount
 
 
-def shake(motion: Motion, vigour: float) -> None:
-    """Smooth random motion on every joint within its own looseness, the mixture's last word."""
+def shake(motion: Motion, vigour: float, asleep: float) -> None:
+    """Smooth random motion on every joint within its own looseness, the mixture's last word; a share `asleep` of the bones is left out."""
     body, rng = motion.body, motion.rng
     loose = np.radians(np.array(body.loose))
-    tempo = motion.uniform(0.4, 3.0)
+    tempo = float(np.exp(rng.uniform(np.log(0.4), np.log(6.0))))
     noise = smooth_noise(rng, motion.frames, motion.seconds, tempo, (len(body), 3))
-    own = rng.lognormal(-0.2, 0.5, (len(body), 1))
+    own = rng.lognormal(-0.2, 0.5, (len(body), 1)) * (rng.random((len(body), 1)) >= asleep)
     motion.rot += np.clip(noise, -2.2, 2.2) * loose * own * vigour
 
 

@@ -8,7 +8,7 @@ from .body import Body, Leg, line
 from .parts import head
 
 
-def _radial_leg(body: Body, parent: int, side: int, pair: int, pairs: int, hip: np.ndarray, yaw: float, reach: float, peak: float, radius: float, foot_bone: bool) -> None:
+def radial_leg(body: Body, parent: int, side: int, pair: int, pairs: int, hip: np.ndarray, yaw: float, reach: float, peak: float, radius: float, foot_bone: bool, coxa: bool = True) -> None:
     """A leg that arches out sideways: coxa, femur up, tibia down, maybe a tarsus."""
     d = np.array([np.sin(yaw), side * np.cos(yaw), 0.0])
     knee = hip + d * reach * body.traits["femur"] + (0, 0, peak)
@@ -16,17 +16,17 @@ def _radial_leg(body: Body, parent: int, side: int, pair: int, pairs: int, hip: 
     ankle[2] = max(0.18 * peak, 0.04) if foot_bone else radius
     foot = hip + d * reach
     foot[2] = radius
-    coxa = body.bone("coxa", parent, hip - d * 0.09, hip, side, lateral=(d[1], -d[0], 0), loose=(3, 2, 5))
+    base = body.bone("coxa", parent, hip - d * 0.09, hip, side, lateral=(d[1], -d[0], 0), loose=(3, 2, 5)) if coxa else parent
     points = [hip, knee, ankle, foot] if foot_bone else [hip, knee, ankle]
     across = (-d[1], d[0], 0.0)
     names = ("femur", "tibia", "tarsus")
     bones = []
     for i, (h, t) in enumerate(zip(points[:-1], points[1:], strict=True)):
-        bones.append(body.bone(names[i], bones[-1] if bones else coxa, h, t, side, across, loose=(7, 7, 7)))
-    n = len(bones) + 1
-    r = radius
-    body.tube([coxa, *bones], [(-0.2, r, r), (1, r * 1.25, r * 1.25), (1.5, r * 1.4, r * 1.4), (2, r, r), (2.5, r * 0.9, r * 0.95), (n, r * 0.3, r * 0.3)], 3 * n, max(4, body.limb_sides - 1), anchor=parent, soft=0.45)
-    body.legs.append(Leg(bones[0], bones[1], bones[2] if foot_bone else -1, [], coxa, pair, side, np.asarray(points[-1]), pair * 2 >= pairs))
+        bones.append(body.bone(names[i], bones[-1] if bones else base, h, t, side, across, loose=(7, 7, 7)))
+    k, r = int(coxa), radius
+    n = len(bones) + k
+    body.tube([base, *bones] if coxa else bones, [(-0.2, r, r), (k, r * 1.25, r * 1.25), (k + 0.5, r * 1.4, r * 1.4), (k + 1, r, r), (k + 1.5, r * 0.9, r * 0.95), (n, r * 0.3, r * 0.3)], 3 * n, max(4, body.limb_sides - 1), anchor=parent, soft=0.45)
+    body.legs.append(Leg(bones[0], bones[1], bones[2] if foot_bone else -1, [], base if coxa else -1, pair, side, np.asarray(points[-1]), pair * 2 >= pairs))
 
 
 def arthropod(body: Body, pairs: int, crab: bool = False) -> None:
@@ -60,7 +60,7 @@ def arthropod(body: Body, pairs: int, crab: bool = False) -> None:
         f = 0.5 - pair / max(pairs - 1, 1)
         for side in (1, -1):
             hip = np.array([f * long * 0.9, side * width * 0.75, height])
-            _radial_leg(body, root, side, pair, pairs, hip, 2 * f * fan, reach * (1 + stretch * 2 * f), peak, radius, foot_bone)
+            radial_leg(body, root, side, pair, pairs, hip, 2 * f * fan, reach * (1 + stretch * 2 * f), peak, radius, foot_bone)
     if crab or body.chance(0.1):
         _claws(body, root, np.array([long * 0.45, width * 0.6, height]), radius * 1.6)
     if not crab and pairs > 2 and body.chance(0.25):

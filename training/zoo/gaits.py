@@ -132,6 +132,7 @@ def _body_of_gait(motion: Motion, name: str, cycle: np.ndarray, length: float, s
     motion.wave("tail", 2, u(0.1, 1.0) * v, u(0.1, 0.6), cycle * motion.rng.choice([1, 1, 2]), 0.3)
     motion.wave("tail", 1, u(0.05, 0.6) * v, u(0.1, 0.4), cycle * beat, 0.3)
     motion.bend("tail", 1, u(-0.6, 0.8))
+    motion.wave("trunknose", 1, u(0, 0.8) * v, 0.4, cycle)
     for key in ("ear1", "ear-1"):
         motion.wave(key, 1, u(0, 0.4) * v, 0.2, cycle * beat)
     motion.wave("abdomen", 1, u(0, 0.3), 0.1, cycle * 2)
@@ -267,12 +268,79 @@ def fly(motion: Motion, vigour: float) -> np.ndarray:
 
 
 def tuck(motion: Motion, amount: float) -> None:
-    """Legs folded under a flying or falling body."""
-    for leg in motion.body.legs:
+    """Legs folded under a flying or falling body; those that stand out sideways fold downwards about their own hinge."""
+    body = motion.body
+    crawler = len(body.legs) > 4
+    for leg in body.legs:
         wobble = 0.1 * smooth_noise_1(motion, 1.0)
+        if crawler:
+            hinge = np.asarray(body.lateral[leg.upper], float)
+            motion.rot[:, leg.upper] += hinge * (0.5 * amount + wobble)[:, None]
+            motion.rot[:, leg.lower] += hinge * (0.5 * amount + wobble)[:, None]
+            continue
         motion.rot[:, leg.upper, 1] += (-0.8 if not leg.hind else 0.9 * np.sign(amount - 0.6)) * amount + wobble
         motion.rot[:, leg.lower, 1] += 0.7 * amount + wobble
         if leg.distal >= 0:
             motion.rot[:, leg.distal, 1] += 0.4 * amount
         for toe in leg.toes:
             motion.rot[:, toe, 1] += 0.5 * amount
+
+
+def bounce(motion: Motion, vigour: float) -> np.ndarray:
+    """Blobs hop, wobble or hover; stub feet, arms and wings keep time."""
+    u = motion.uniform
+    body, times = motion.body, motion.times - motion.times[0]
+    phase = u(0.6, 2.5) * times + motion.rng.random()
+    hop = np.abs(np.sin(np.pi * phase)) if motion.chance(0.5) and not body.traits["floats"] else 0.5 + 0.5 * np.sin(2 * np.pi * phase)
+    v = 0.3 + 0.7 * vigour
+    motion.place[:, 2] += u(0.05, 0.4) * v * hop
+    for axis, size in ((0, 0.35), (1, 0.4), (2, 0.5)):
+        motion.sway[:, axis] += u(0, size) * v * np.sin(2 * np.pi * (phase * motion.rng.choice([0.5, 1.0]) + u(0, 1)))
+        motion.bend("spine", axis, u(0, size) * v * np.sin(2 * np.pi * (phase + u(0, 1))))
+    swing = 2 * np.pi * phase * motion.rng.choice([0.5, 1.0, 2.0])
+    lag = u(0, 1)
+    for key in ("arm", "wing"):
+        for i in range(3):
+            beat = np.sin(swing - lag * i)
+            motion.sided(key, i, x=u(0, 0.9) * v * beat + (u(-0.4, 0.6) if i == 0 else 0), y=u(0, 0.5) * v * beat)
+    step = u(0, 0.9) * v
+    motion.sided("stub", 0, y=step * np.sin(swing), opposite=step * np.sin(swing + motion.rng.choice([0, np.pi])))
+    motion.wave("tail", 2, u(0, 1.2) * v, u(0.1, 0.5), phase)
+    motion.bend("jaw", 1, np.clip(u(-0.3, 0.6) * np.sin(swing), 0, 1))
+    for key in ("ear1", "ear-1"):
+        motion.wave(key, 1, u(0, 0.6) * v, 0.2, phase)
+    curve = motion.rng.normal() * 0.8 if motion.chance(0.4) else 0.0
+    motion.path += _along(times, u(0, 0.8) * motion.chance(0.6), curve, 0.0)
+    motion.label.append("bounce")
+    return phase
+
+
+def writhe(motion: Motion, vigour: float) -> np.ndarray:
+    """Tentacles, stalks and jointed arms: waves that run along them, each with its own phase, or all together."""
+    u = motion.uniform
+    body, times = motion.body, motion.times - motion.times[0]
+    phase = u(0.2, 1.4) * times + motion.rng.random()
+    stalks = [key for key in body.chains if key.startswith("stalk")]
+    size, cycles, together = u(0.4, 2.2) * (0.3 + 0.7 * vigour), u(0.1, 0.9), motion.chance(0.4)
+    radial = u(0, 1.5) * (0.3 + 0.7 * vigour)
+    for key in stalks:
+        own = phase + (0 if together else u(0, 1))
+        first = body.chains[key][0]
+        hinge = np.asarray(body.lateral[first], float)
+        bones = body.chains[key]
+        s = (np.arange(len(bones)) + 0.5) / len(bones)
+        wave = np.sin(2 * np.pi * (own[:, None] - cycles * s)) * radial / len(bones) * (0.5 + s)
+        motion.rot[:, bones] += wave[..., None] * hinge
+        for axis in (0, 1, 2):
+            motion.wave(key, axis, u(0, size * 0.6), cycles, own + u(0, 1), u(-0.4, 0.8))
+    for leaf in body.chains.get("leaves", []):
+        motion.rot[:, leaf] += 0.4 * vigour * smooth_noise(motion.rng, motion.frames, motion.seconds, 1.5, (3,))
+    if body.part[0] == "base":
+        motion.rot[:, 0, 2] += u(0, 1.0) * vigour * smooth_noise_1(motion, 0.6)
+    else:
+        motion.sway += 0.2 * vigour * smooth_noise(motion.rng, motion.frames, motion.seconds, 0.6, (3,))
+        motion.place[:, 2] += 0.15 * np.sin(2 * np.pi * phase) * vigour
+        motion.path += _along(times, u(0, 0.6), motion.rng.normal() * 0.4, 0.0)
+    motion.bend("spine", 1, 0.3 * vigour * np.sin(2 * np.pi * phase))
+    motion.label.append("writhe")
+    return phase

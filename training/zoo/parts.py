@@ -7,6 +7,19 @@ import numpy as np
 from .body import Body, Leg, Vector, line
 
 
+def trunk(body: Body, start: np.ndarray, direction: np.ndarray, length: float, count: int, bend: tuple[float, float, float] = (0, 0, 0)) -> list[int]:
+    """Pelvis and spine bones; the pelvis is the creature's moving root."""
+    points = line(start, direction, length, count + 1, bend)
+    pelvis = body.bone("pelvis", -1, points[0], points[1], loose=(3, 4, 5))
+    spine = body.chain("spine", pelvis, points[1:], loose=(5, 6, 7), key="spine")
+    body.chains["trunk"] = [pelvis, *spine]
+    return body.chains["trunk"]
+
+
+def neck(body: Body, parent: int, start: np.ndarray, direction: np.ndarray, length: float, count: int, bend: tuple[float, float, float] = (0, 0, 0)) -> list[int]:
+    return body.chain("neck", parent, line(start, direction, length, count, bend), loose=(5, 9, 9), key="neck")
+
+
 def leg(
     body: Body, parent: int, points: list[Vector], side: int, pair: int, radii: list[float], hind: bool = False, blade: Vector | None = None,
     toes: int = 1, toe_length: float = 0.08, names: tuple[str, str, str] = ("thigh", "shin", "foot"), hoof: bool = False, splay: float = 0.3,

@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from .actions import act, fall_asleep_in_air, fold_wings, idle, look_about, poses, shake, tail_and_ears
 from .body import Body
-from .gaits import fly, locomote, slither, swim
+from .gaits import bounce, fly, locomote, slither, swim, writhe
 from .kinematics import accumulate, rotation, solve_legs
 from .motion import Motion, smooth_noise
 
 
-def perform(body: Body, rng: np.random.Generator, frames: int, fps: float) -> tuple[np.ndarray, np.ndarray, str]:
-    """Turns since the neutral stand (T, J, 3, 3), head positions (T, J, 3), and what was done."""
+@dataclass
+class Performance:
+    """Turns since the neutral stand (T, J, 3, 3), head positions (T, J, 3), where the creature stands (T, 3: x, y, heading), what it did."""
+
+    turn: np.ndarray
+    position: np.ndarray
+    path: np.ndarray
+    label: str
+
+
+def perform(body: Body, rng: np.random.Generator, frames: int, fps: float) -> Performance:
+    """One clip: an activity, what goes with it, and random motion on top."""
     motion = Motion.start(body, rng, frames, fps)
-    vigour = float(rng.beta(1.6, 1.6))
-    winged = "wing1" in body.chains
+    vigour = float(np.clip(1.25 * rng.beta(1.3, 1.3), 0, 1.25))
+    winged = "wing1" in body.chains and bool(body.legs)
     choice = rng.random()
-    flying = winged and rng.random() < (0.5 if len(body.legs) <= 4 else 0.3)
+    flying = winged and rng.random() < (0.5 if len(body.legs) == 2 else 0.3)
     if flying:
         fly(motion, vigour)
         look_about(motion, 0.4 * vigour)
-    elif choice < 0.45:
+    elif choice < 0.47:
         _travel(motion, vigour)
     elif choice < 0.62:
         act(motion, vigour)
-    elif choice < 0.85:
+    elif choice < 0.87:
         poses(motion, vigour)
-    elif choice < 0.93:
+    elif choice < 0.94:
         idle(motion, vigour)
     else:
         fall_asleep_in_air(motion)
@@ -35,12 +47,13 @@ def perform(body: Body, rng: np.random.Generator, frames: int, fps: float) -> tu
     if winged and not flying:
         rest = 0.9 if rng.random() < 0.7 else rng.random()
         fold_wings(motion, np.clip(rest + 0.25 * vigour * smooth_noise(rng, frames, motion.seconds, 0.8, ()), -0.2, 1.1))
-    restless = {"loose": 1.6}.get(motion.label[0], float(rng.choice([0.15, 0.5, 1.0], p=[0.35, 0.4, 0.25])))
-    shake(motion, restless * (0.4 + vigour))
+    restless = 1.8 if motion.label[0] == "loose" else float(rng.choice([0.0, 0.3, 0.7, 1.4], p=[0.3, 0.3, 0.25, 0.15]))
+    if restless:
+        shake(motion, restless * (0.4 + vigour), rng.random() * (0.3 if motion.label[0] == "loose" else 0.8))
     turn, position = _run(motion)
     if rng.random() < 0.55:
         turn, position = _in_place(motion, turn, position)
-    return turn, position, "+".join(motion.label)
+    return Performance(turn, position, motion.path, "+".join(motion.label))
 
 
 def _travel(motion: Motion, vigour: float) -> None:
@@ -49,10 +62,8 @@ def _travel(motion: Motion, vigour: float) -> None:
         locomote(motion, vigour)
         if motion.chance(0.5):
             look_about(motion, 0.4)
-    elif "front" in body.chains:
-        slither(motion, vigour)
     else:
-        swim(motion, vigour)
+        {0: slither, -1: swim, -2: writhe, -3: bounce}[int(body.traits["gait"])](motion, vigour)
     if motion.chance(0.3):
         tail_and_ears(motion, 0.5)
 
@@ -73,6 +84,8 @@ def _run(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
     noise_on_legs = motion.rot.copy()
     local = rotation(motion.rot)
     heading = _yaw(motion.path[:, 2])
+    if "front" in body.chains:
+        motion.sway[:, :2] *= 0.3
     sway = rotation(motion.sway[:, None])
     local[:, 0] = (heading @ sway @ local[:, :1])[:, 0]
     place = motion.place.copy()
@@ -82,7 +95,8 @@ def _run(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
     swung = (heading[:, 0] @ root[:, None])[..., 0]
     place += swung - root
     if not body.legs or not motion.planted:
-        return accumulate(parents, heads, local, place)
+        turn, position = accumulate(parents, heads, local, place)
+        return turn, _on_ground(body, position) if "front" in body.chains else position
     turn, position = accumulate(parents, heads, local, place)
     contact = np.stack([leg.contact for leg in body.legs])
     ground = motion.steps if motion.steps is not None else _plant(motion, contact)
@@ -98,6 +112,13 @@ def _run(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
     driven = [b for leg in body.legs for b in (leg.upper, leg.lower, leg.distal) if b >= 0]
     local[:, driven] = local[:, driven] @ rotation(np.ascontiguousarray(noise_on_legs[:, driven]) * 0.6)
     return accumulate(parents, heads, local, place)
+
+
+def _on_ground(body: Body, position: np.ndarray) -> np.ndarray:
+    """Snakes lie on the ground: the lowest head of each frame at its height in the neutral stand."""
+    low = position[..., 2].min(1) - body.head[0][2]
+    position[..., 2] -= low[:, None]
+    return position
 
 
 def _blend(a: np.ndarray, b: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -117,10 +138,12 @@ def _in_place(motion: Motion, turn: np.ndarray, position: np.ndarray) -> tuple[n
     """Take the travel out, as most game animations have it; the heading too, half the time."""
     position = position.copy()
     position[..., :2] -= motion.path[:, None, :2]
+    motion.path[:, :2] = 0
     if motion.rng.random() < 0.6 and np.ptp(motion.path[:, 2]) > 1e-3:
         back = _yaw(-motion.path[:, 2])
         turn = back @ turn
         position = (back @ position[..., None])[..., 0]
+        motion.path[:, 2] = 0
     return turn, position
 
 

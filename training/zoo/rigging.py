@@ -9,12 +9,16 @@ import numpy as np
 from ...backend.rig import Mesh, Rig
 from .body import Body
 from .names import name_bones
+from .perform import Performance
 from .skin import Skin
+
+
+STILL, PATH = -1, -2
 
 
 @dataclass
 class Layout:
-    """Which bones the rig has. source: bone of the body that moves it, or -1 where it stands still in the armature.
+    """Which bones the rig has. source: bone of the body that moves it, STILL in the armature, or PATH where it follows the creature on the ground.
 
     at: (K, 3) offset of the head from the source bone's head in the neutral stand (creature frame), tip: (K, 3) of the end.
     weighted: whether it may carry vertices; reason: why it is (not) driven.
@@ -41,15 +45,15 @@ class Layout:
         return len(self.names) - 1
 
 
-def plan_layout(body: Body, rng: np.random.Generator) -> tuple[Layout, np.ndarray, int]:
-    """Bones of the rig, (J,) index of each body bone in it, and the index of a static ground bone or -1."""
+def plan_layout(body: Body, rng: np.random.Generator) -> tuple[Layout, np.ndarray]:
+    """Bones of the rig, and (J,) the index of each body bone in it."""
     names = name_bones(body, rng)
     parents, heads, tails = body.arrays()
     layout = Layout([], [], [], [], [], [], [], [])
     zero = np.zeros(3)
     ground = -1
-    if rng.random() < 0.4:
-        ground = layout.add(str(rng.choice(["Root", "root", "Armature_Root", "Bone_Root", "master"])), -1, -1, zero, np.array([0, 0, 0.2]), True, "carries bones that move vertices")
+    if rng.random() < 0.55:
+        ground = layout.add(str(rng.choice(["Root", "root", "Armature_Root", "Bone_Root", "master"])), -1, PATH if rng.random() < 0.4 else STILL, zero, np.array([0, 0, 0.2]), True, "carries bones that move vertices")
     place = np.full(len(body), -1)
     loose_feet = rng.random() < 0.15
     feet = {leg.distal for leg in body.legs if leg.distal >= 0} if loose_feet else set()
@@ -66,7 +70,7 @@ def plan_layout(body: Body, rng: np.random.Generator) -> tuple[Layout, np.ndarra
         else:
             place[j] = layout.add(names[j], above, j, zero, tip, True, reason)
     _controls(layout, body, rng, place, tails - heads, ground)
-    return layout, place, ground
+    return layout, place
 
 
 def _controls(layout: Layout, body: Body, rng: np.random.Generator, place: np.ndarray, extent: np.ndarray, ground: int) -> None:
@@ -82,7 +86,7 @@ def _controls(layout: Layout, body: Body, rng: np.random.Generator, place: np.nd
             offset = np.zeros(3)
             layout.add(f"IK{n}", ground, leg.distal if leg.distal >= 0 else leg.lower, offset, np.array([-0.1, 0, 0]), False, unweighted)
             if rng.random() < 0.5:
-                layout.add(f"Pole{n}", ground, -1, np.array([0.5, 0.2 * leg.side, 0.3]), np.array([0.6, 0.2 * leg.side, 0.3]), False, unweighted)
+                layout.add(f"Pole{n}", ground, STILL, np.array([0.5, 0.2 * leg.side, 0.3]), np.array([0.6, 0.2 * leg.side, 0.3]), False, unweighted)
     if rng.random() < 0.15:
         for k in range(int(rng.integers(1, 4))):
             j = int(rng.integers(0, len(body)))
@@ -137,7 +141,7 @@ def orientation(rng: np.random.Generator) -> tuple[np.ndarray, float, np.ndarray
 def assemble(
     body: Body, rng: np.random.Generator, layout: Layout, place: np.ndarray, bind: tuple[np.ndarray, np.ndarray],
     skin: Skin, colors: np.ndarray, world: tuple[np.ndarray, float],
-) -> tuple[Rig, np.ndarray, np.ndarray]:
+) -> tuple[Rig, np.ndarray]:
     """The rig, and per rig bone its axes (K, 3, 3) at bind in the armature frame."""
     turn_world, scale = world
     source = np.array(layout.source)
@@ -161,7 +165,7 @@ def assemble(
         tuple(layout.names), np.array(layout.parents, np.int32), np.array(layout.carriers, np.int32), rest, ends, np.array(layout.driven), tuple(layout.reasons),
         np.ones(count, bool), np.ones(count, bool), ("FULL",) * count, mesh,
     )
-    return rig, source, axes
+    return rig, axes
 
 
 def _source_frames(source: np.ndarray, turn: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -171,11 +175,15 @@ def _source_frames(source: np.ndarray, turn: np.ndarray, head: np.ndarray) -> tu
     return np.where(moving[:, None, None], turn[:, index], np.eye(3)), np.where(moving[:, None], head[:, index], 0.0)
 
 
-def pose_rig(rig: Rig, layout: Layout, axes: np.ndarray, bind_turn: np.ndarray, turn: np.ndarray, head: np.ndarray, world: tuple[np.ndarray, float]) -> np.ndarray:
-    """Bone to armature matrices (T, K, 4, 4) float32 for turns and heads of the body's bones since the neutral stand."""
+def pose_rig(layout: Layout, axes: np.ndarray, bind_turn: np.ndarray, done: Performance, world: tuple[np.ndarray, float]) -> np.ndarray:
+    """Bone to armature matrices (T, K, 4, 4) float32 of a performance."""
     turn_world, scale = world
     source = np.array(layout.source)
-    t, h = _source_frames(source, turn, head)
+    t, h = _source_frames(source, done.turn, done.position)
+    for k in np.flatnonzero(source == PATH):
+        c, s = np.cos(done.path[:, 2]), np.sin(done.path[:, 2])
+        t[:, k, 0, 0], t[:, k, 0, 1], t[:, k, 1, 0], t[:, k, 1, 1] = c, -s, s, c
+        h[:, k, :2] = done.path[:, :2]
     base = np.where((source >= 0)[:, None, None], bind_turn[np.maximum(source, 0)], np.eye(3))
     # axes at bind = W T0 A, so axes in a pose = W T A with A = (W T0)^T axes
     own = np.swapaxes(turn_world @ base, -1, -2) @ axes

@@ -9,14 +9,13 @@ from numba import njit
 
 from .body import Body
 
-TINTS = ("coat", "belly", "dark", "eye", "hoof", "beak", "wing")
+TINTS = ("coat", "belly", "dark", "eye", "hoof", "beak", "wing", "mane")
 
 
 @dataclass
 class Skin:
-    """vertices (V, 3) in the bind pose, neutral (V, 3) the same in the neutral stand, triangles (F, 3), bones and weights (V, 4), tints (V,).
-
-    All in the creature's frame; tints index TINTS.
+    """vertices (V, 3) in the bind pose, neutral (V, 3) the same in the neutral stand, triangles (F, 3), bones and weights (V, 4),
+    tints (V,) index TINTS, tube (V,) the tube each vertex belongs to. All in the creature's frame.
     """
 
     vertices: np.ndarray
@@ -25,6 +24,7 @@ class Skin:
     bones: np.ndarray
     weights: np.ndarray
     tints: np.ndarray
+    tube: np.ndarray
 
 
 def build_mesh(body: Body, turn: np.ndarray, position: np.ndarray, rigid: bool = False, box: float = 2.0) -> Skin:
@@ -49,8 +49,8 @@ def build_mesh(body: Body, turn: np.ndarray, position: np.ndarray, rigid: bool =
         frames[k, :, 0], frames[k, :, 2], frames[k, :, 3] = e, side, h
         frames[k, :, 1] = e / np.maximum(np.sqrt((e * e).sum(1, keepdims=True)), 1e-9)
     points, bones, weights, triangles = _sweep(rows, row_start, chain, chain_start, rings, sides, anchor, soft, frames, 2.0 / box)
-    tints = np.repeat(np.array([TINTS.index(tube.tint) for tube in tubes], np.int8), rings * sides + 2)
-    return Skin(points[0], points[1], triangles, bones, weights, tints)
+    tube = np.repeat(np.arange(len(tubes)), rings * sides + 2)
+    return Skin(points[0], points[1], triangles, bones, weights, np.array([TINTS.index(t.tint) for t in tubes])[tube], tube)
 
 
 @njit(cache=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .body import Body, line
-from .legged import neck, trunk
-from .parts import head, leg, tail
+from .parts import head, leg, neck, tail, trunk
 
 
 def wing(body: Body, parent: int, shoulder: np.ndarray, span: float, chord: float, side: int, joints: int, feathers: int) -> None:
