@@ -69,7 +69,8 @@ def lengthen(clip: Path, seconds: float, path: Path) -> int:
 def capture(scene: Path, clip: Path, options: list[str], folder: Path) -> dict[str, Any]:
     """One capture in a process of its own: wall clock, peak resident memory and the stages of its report."""
     report = folder / "report.json"
-    command = [sys.executable, "-m", "mocap_anything", "capture", str(scene), "--video", str(clip), "--output", str(folder / "out.blend"), "--report", str(report)]
+    command = [sys.executable, "-m", "mocap_anything", "capture", str(scene), "--video", str(clip)]
+    command += ["--output", str(folder / "out.blend"), "--report", str(report)]
     started = time.perf_counter()
     process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
