@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil, floor
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import bpy
 
@@ -24,6 +24,9 @@ from .export import EXPORT_SUFFIXES, Outputs, export_motion, save_json, save_sce
 from .preferences import DEVICES, preferences
 from .properties import REFERENCE_KINDS, ROOT_ROTATIONS, ROOT_TRAVELS, first_frame, settings_of
 from .scene_capture import Captured, CaptureOptions, Prepared, finish, prepare, resolve_model
+
+if TYPE_CHECKING:
+    from ..backend.motion import Motion
 
 log = logging.getLogger(__name__)
 
@@ -125,9 +128,7 @@ def capture(arguments: argparse.Namespace) -> None:
         result = capture_job.run(prepared.request, CancelToken(), _ProgressLine())
         captured = finish(armature, prepared, result)
         started = time.perf_counter()
-        # the scene first: exporting changes what is selected
-        for place, temporary in places.items():
-            _write(place, temporary, armature, prepared, result, captured)
+        _write(places, armature, prepared, captured, result.motion)
         captured.report["seconds"]["Writing files"] = round(time.perf_counter() - started, 3)
         if arguments.report:
             save_json(places[arguments.report], arguments.report, captured.report)
@@ -187,22 +188,25 @@ def _places(arguments: argparse.Namespace) -> list[Path]:
     return [place for place in wanted if place is not None]
 
 
-def _write(place: Path, temporary: Path, armature: bpy.types.Object, prepared: Prepared, result: object, captured: Captured) -> None:
-    if place.suffix == ".blend":
-        save_scene(temporary, place)
-    elif place.suffix in EXPORT_SUFFIXES:
-        first, last = captured.report["frames"]["first"], captured.report["frames"]["last"]
-        export_motion(bpy.context, armature, temporary, place, (floor(first), ceil(last)))
-    elif place.suffix == ".mp4":
-        from ..backend.preview import write_preview
+def _write(places: dict[Path, Path], armature: bpy.types.Object, prepared: Prepared, captured: Captured, motion: Motion) -> None:
+    """Every result but the report, under its temporary name. The scene first: exporting changes what is selected."""
+    pictures = {place: temporary for place, temporary in places.items() if place.suffix in (".mp4", ".png")}
+    for place, temporary in places.items():
+        if place.suffix == ".blend":
+            save_scene(temporary, place)
+    if pictures:
+        from ..backend.preview import contact_sheet, write_preview
 
-        with writing(place):
-            write_preview(temporary, prepared.request, result)
-    elif place.suffix == ".png":
-        from ..backend.preview import contact_sheet
-
-        with writing(place):
-            contact_sheet(temporary, prepared.request, result)
+        # as Blender poses the rig with the keys that were written, not as the backend meant it
+        poses = keyed_poses(bpy.context.scene, armature, prepared, motion)
+        for place, temporary in pictures.items():
+            draw = write_preview if place.suffix == ".mp4" else contact_sheet
+            with writing(place):
+                draw(temporary, prepared.clip, prepared.rig, motion, poses, prepared.request.camera)
+    for place, temporary in places.items():
+        if place.suffix in EXPORT_SUFFIXES:
+            first, last = captured.report["frames"]["first"], captured.report["frames"]["last"]
+            export_motion(bpy.context, armature, temporary, place, (floor(first), ceil(last)))
 
 
 class _ProgressLine:

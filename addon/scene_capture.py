@@ -17,9 +17,9 @@ from ..backend.settings import CaptureSettings
 from .blender_versions import assign_action, assigned_action
 from .diagnostics import extension_version, missing_message
 from .keyframe_writer import WriteResult, write_motion
-from .reference_reader import read_references, reference_frames
+from .reference_reader import read_pose, read_references, reference_frames
 from .rig_reader import read_rig, report
-from .scene_camera import camera_track, default_camera, go_to, scene_fps
+from .scene_camera import camera_track, default_camera, go_to, scene_fps, visiting_frames
 
 if TYPE_CHECKING:
     from ..backend.camera import Camera
@@ -195,6 +195,17 @@ def _write(armature: bpy.types.Object, prepared: Prepared, motion: Motion, name:
     return write_motion(
         armature, prepared.rig, motion, reference_pose, name=name, start_frame=prepared.options.start_frame, scene_fps=prepared.scene_fps
     )
+
+
+def keyed_poses(scene: bpy.types.Scene, armature: bpy.types.Object, prepared: Prepared, motion: Motion) -> np.ndarray:
+    """(T, J, 4, 4) bone to armature at each of the motion's times, as Blender plays the armature now."""
+    frames = prepared.options.start_frame + motion.times * prepared.scene_fps
+    poses = np.empty((len(frames), len(prepared.rig), 4, 4))
+    with visiting_frames(scene):
+        for index, frame in enumerate(frames):
+            go_to(scene, float(frame))
+            poses[index] = read_pose(armature, prepared.rig)
+    return poses
 
 
 def make_report(armature: bpy.types.Object, prepared: Prepared, result: CaptureResult, action: bpy.types.Action) -> dict[str, Any]:
