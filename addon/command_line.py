@@ -23,7 +23,7 @@ from .diagnostics import set_log_level
 from .export import EXPORT_SUFFIXES, Outputs, export_motion, save_json, save_scene, writing
 from .preferences import DEVICES, preferences
 from .properties import REFERENCE_KINDS, ROOT_ROTATIONS, ROOT_TRAVELS, first_frame, settings_of
-from .scene_capture import Captured, CaptureOptions, Prepared, finish, prepare, resolve_model
+from .scene_capture import Captured, CaptureOptions, Prepared, finish, keyed_poses, prepare, resolve_model
 
 if TYPE_CHECKING:
     from ..backend.motion import Motion
