@@ -112,7 +112,7 @@ def _body_of_gait(motion: Motion, name: str, cycle: np.ndarray, length: float, s
     asymmetric = name in ("gallop", "bound", "canter", "hop")
     beat = 1 if asymmetric else 2
     v = 0.3 + 0.7 * vigour
-    drop = length * (u(0.02, 0.06) + 0.35 * (step / length) ** 2 * u(0.3, 0.8))
+    drop = _needed_drop(motion, step) + length * 0.1 * motion.rng.random() ** 2
     lag = u(0.0, 1.0) if crawler else {"walk": 0.1, "run": 0.65, "hop": 0.65, "trot": 0.6, "pace": 0.1, "canter": 0.5, "gallop": 0.45, "bound": 0.45}.get(name, 0.0)
     bob = length * u(0.01, 0.05) * (u(1.5, 4.0) if name in ("run", "gallop", "hop", "bound", "canter") else 1.0) * v
     motion.place[:, 2] += -drop + bob * c(beat, -lag + u(-0.05, 0.05))
@@ -142,6 +142,19 @@ def _body_of_gait(motion: Motion, name: str, cycle: np.ndarray, length: float, s
             own = cycle + {0: 0.25}.get(leg.pair, 0.0) + (leg.side < 0) * 0.5
             motion.rot[:, leg.blade, 1] += 0.2 * v * np.sin(2 * np.pi * own)
     swing_arms(motion, cycle, name, v)
+
+
+def _needed_drop(motion: Motion, step: float) -> float:
+    """How far the body has to sink so that most legs reach both ends of a stance of length `step`."""
+    heads = np.array(motion.body.head)
+    missing = []
+    for leg in motion.body.legs:
+        ankle = heads[leg.distal] if leg.distal >= 0 else leg.contact
+        long = np.linalg.norm(heads[leg.lower] - heads[leg.upper]) + np.linalg.norm(ankle - heads[leg.lower])
+        rise, side = heads[leg.upper][2] - ankle[2], heads[leg.upper][1] - ankle[1]
+        spare = (0.99 * long) ** 2 - side**2 - (0.45 * step) ** 2
+        missing.append(rise - np.sqrt(max(spare, (0.5 * rise) ** 2)))
+    return float(max(0.0, np.mean(missing)))
 
 
 def swing_arms(motion: Motion, cycle: np.ndarray, name: str, v: float) -> None:

@@ -146,7 +146,7 @@ def _legs(body: Body, s: Shape, pelvis: int, chest: int, front: float, hind: flo
         x = point - 0.09
         toe = long if toe_bone else 0.0
         shoulder = (x, y, front * 0.84 - 0.02)
-        points = [shoulder, (x - back * (0.4 if straight else 1.0), y * 1.02, front * 0.52), (x + 0.2 * back, y, carpus), (x + 0.2 * back, y, ground)]
+        points = [shoulder, (x - back * (0.4 if straight else 1.0), y * 1.02, front * 0.52), (x - 0.8 * back, y, carpus), (x - 0.75 * back, y, ground)]
         leg(body, chest, points, side, 0, [thigh * 0.85, thin * 1.7, thin * 1.1, thin * (1.0 if toe_bone else 1.3)], False,
             (x - 0.07, y * 0.6, front * 1.06) if blade else None, toes, toe, ("upperarm", "forearm", "hand"), s.hoof)  # fmt: skip
         knee = bend * (0.5 if straight else 1.0)
