@@ -16,7 +16,7 @@ NATURAL = np.array([
 ])
 
 
-def draw_color(rng: np.random.Generator, vivid: float = 0.15) -> np.ndarray:
+def draw_color(rng: np.random.Generator, vivid: float = 0.1) -> np.ndarray:
     """One sRGB colour (3,): mostly of animals, sometimes any hue."""
     if rng.random() < vivid:
         return _rotate_hue(np.array([rng.uniform(0.3, 1.0), rng.uniform(0.0, 0.7), rng.uniform(0.0, 0.5)]), rng.uniform(0, 2 * np.pi))
@@ -69,7 +69,7 @@ class Light:
         """Unit vector (3,) to the sun in the camera frame, given up (3,) there; azimuth 0 is behind the camera."""
         back = np.array([0.0, 0.0, -1.0]) - up * -up[2]
         back = back / np.linalg.norm(back) if np.linalg.norm(back) > 1e-3 else np.array([0.0, 1.0, 0.0])
-        side = np.cross(up, back)
+        side = np.array([up[1] * back[2] - up[2] * back[1], up[2] * back[0] - up[0] * back[2], up[0] * back[1] - up[1] * back[0]])
         flat = np.cos(self.azimuth) * back + np.sin(self.azimuth) * side
         return np.cos(self.elevation) * flat + np.sin(self.elevation) * up
 
@@ -139,7 +139,7 @@ def _cloud(rng: np.random.Generator, rest: np.ndarray, frequency: float) -> np.n
 def _tint(rng: np.random.Generator, colors: np.ndarray) -> np.ndarray:
     """The mesh's own colours, kept or changed in hue, contrast and brightness as a whole."""
     if rng.random() < 0.5:
-        colors = _rotate_hue(colors, rng.normal(0, 0.5))
+        colors = _rotate_hue(colors, rng.normal(0, 0.3))
     if rng.random() < 0.5:
         colors = (colors - colors.mean(0)) * rng.uniform(0.3, 1.3) + colors.mean(0)
     return np.clip(colors, 0, 1) ** float(np.exp(rng.normal(0, 0.3))) if rng.random() < 0.7 else np.clip(colors, 0, 1)

@@ -6,19 +6,26 @@ import cv2
 import numpy as np
 
 from .compiled import compiled
+from .scenery import SHEET
+
+
+SOFT_SHEET = cv2.GaussianBlur(SHEET, (0, 0), 0.7) * 2.2
 
 
 @compiled()
-def develop(images, table, grain, strength, offsets, out):  # type: ignore[no-untyped-def]
-    """Tone curve per frame and channel, then grain: images (T, S, S, 3) uint8, table (T, 3, 256) float32, grain (G, G), offsets (T, 2)."""
-    side = grain.shape[0]
+def develop(images, table, sheet, strength, offsets, out):  # type: ignore[no-untyped-def]
+    """Tone curve per frame and channel, then grain, half of it alike in all channels.
+
+    images (T, S, S, 3) uint8, table (T, 3, 256) float32, sheet: normal noise, offsets (T, 4, 2): windows of it, out like images.
+    """
     for t in range(images.shape[0]):
         for i in range(images.shape[1]):
             for j in range(images.shape[2]):
-                shared = grain[(i + offsets[t, 0]) % side, (j + offsets[t, 1]) % side] * strength
+                shared = sheet[i + offsets[t, 3, 0], j + offsets[t, 3, 1]]
                 for c in range(3):
-                    own = grain[(i + offsets[t, 1] + 17 * c) % side, (j + offsets[t, 0] + 31 * c) % side] * strength * 0.5
-                    out[t, i, j, c] = np.uint8(min(255.0, max(0.0, table[t, c, images[t, i, j, c]] + shared + own + 0.5)))
+                    own = sheet[i + offsets[t, c, 0], j + offsets[t, c, 1]]
+                    value = table[t, c, images[t, i, j, c]] + strength * (shared + np.float32(0.5) * own) + np.float32(0.5)
+                    out[t, i, j, c] = np.uint8(min(np.float32(255.0), max(np.float32(0.0), value)))
 
 
 def augment(images: np.ndarray, rng: np.random.Generator, mask: np.ndarray | None = None, outside: np.ndarray | None = None) -> np.ndarray:
@@ -90,12 +97,11 @@ def _tone(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.4:
         curve = curve + rng.uniform(-0.12, 0.3) * (curve * curve * (3 - 2 * np.minimum(curve, 1)) - curve)
     table = ((curve * (1 - lift) + lift)[None, None] * exposure * 255.0).astype(np.float32)
-    grain = rng.standard_normal((191, 191), np.float32)
-    if rng.random() < 0.5:
-        grain = cv2.GaussianBlur(grain, (0, 0), 0.7) * 2.2
-    strength = float(np.exp(rng.uniform(np.log(0.4), np.log(9.0)))) if rng.random() < 0.75 else 0.0
+    strength = np.exp(rng.uniform(np.log(0.4), np.log(9.0))) if rng.random() < 0.75 else 0.0
+    sheet = SOFT_SHEET if rng.random() < 0.5 else SHEET
     out = np.empty_like(images)
-    develop(np.ascontiguousarray(images), table, grain, strength, rng.integers(0, 191, (count, 2)), out)
+    offsets = rng.integers(0, len(sheet) - images.shape[1], (count, 4, 2))
+    develop(np.ascontiguousarray(images), table, sheet, np.float32(strength), offsets, out)
     return out
 
 

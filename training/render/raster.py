@@ -97,7 +97,7 @@ def barycentric(points, triangle, dx, dy):  # type: ignore[no-untyped-def]
 
 @compiled()
 def vertex_normals(points, triangles, normals):  # type: ignore[no-untyped-def]
-    """Area-weighted unit normals (V, 3) of a posed mesh, written into normals."""
+    """Area-weighted unit normals (V, 3) of a posed mesh, written into normals; returns the box (2, 3) about the points."""
     normals[:] = 0.0
     for k in range(triangles.shape[0]):
         a, b, c = triangles[k, 0], triangles[k, 1], triangles[k, 2]
@@ -114,6 +114,13 @@ def vertex_normals(points, triangles, normals):  # type: ignore[no-untyped-def]
         normals[i, 0] *= scale
         normals[i, 1] *= scale
         normals[i, 2] *= scale
+    box = np.empty((2, 3))
+    for axis in range(3):
+        low = high = points[0, axis]
+        for i in range(points.shape[0]):
+            low, high = min(low, points[i, axis]), max(high, points[i, axis])
+        box[0, axis], box[1, axis] = low, high
+    return box
 
 
 def draw(points: np.ndarray, triangles: np.ndarray, intrinsics: np.ndarray, size: int, samples: int = 2) -> tuple[np.ndarray, np.ndarray]:

@@ -146,9 +146,9 @@ def _gather(subject: Creature, extra: Sequence[Creature], velocity: np.ndarray |
     for creature in creatures:
         rest, faces = normalized(creature.rest_vertices), np.asarray(creature.triangles, np.int32)
         normals = np.empty_like(rest)
-        raster.vertex_normals(rest, faces, normals)
+        box = raster.vertex_normals(rest, faces, normals)
         albedo.append(creature.look.albedo(normals, backdrop))
-        occlusion.append(sky_occlusion(rest, faces, normals))
+        occlusion.append(sky_occlusion(rest, faces, normals, box))
     points = np.concatenate([np.asarray(c.vertices, np.float32) for c in creatures], 1)
     if velocity is not None:
         velocity = np.pad(velocity, ((0, 0), (0, points.shape[1] - velocity.shape[1]), (0, 0))).astype(np.float32)
@@ -177,9 +177,9 @@ class _Drawer:
         moments = self._moments(index)
         self._rasterize(moments, intrinsics)
         points = world.points[index]
-        raster.vertex_normals(points, world.triangles, self.normals)
+        box = raster.vertex_normals(points, world.triangles, self.normals)
         sun = self.sun
-        sun.cast(points, world.triangles, light[:3].astype(np.float64), light[17] > 0)
+        sun.cast(points, world.triangles, box, light[:3].astype(np.float64), light[17] > 0)
         light[19] = self.look.light.softness * self.extent * sun.texels
         shading.shade(self.ids, self.nearness, moments, self.normals, world.triangles, world.owner, world.rest, world.albedo, world.occlusion,
                       world.coats, shading.LATTICE, intrinsics, self.samples, light, sun.map, sun.matrix, sun.focal, self.color, self.cover,

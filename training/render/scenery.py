@@ -27,7 +27,7 @@ def palette(rng: np.random.Generator, count: int = 6) -> np.ndarray:
     """Colours (count, 3) about one of the palettes, each with its own brightness."""
     base = PALETTES[rng.integers(len(PALETTES))]
     colors = base[rng.integers(len(base), size=count)] + rng.normal(0, 0.035, (count, 3))
-    if rng.random() < 0.08:
+    if rng.random() < 0.03:
         colors = colors.mean(1, keepdims=True) + (colors - colors.mean(1, keepdims=True)) @ np.roll(np.eye(3), rng.integers(1, 3), 0)
     return np.clip(colors * rng.uniform(0.65, 1.25, (count, 1)), 0.01, 1.0)
 

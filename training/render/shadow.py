@@ -32,10 +32,9 @@ class Sun:
         self.map, self.ids = np.zeros((SIDE, SIDE), np.float32), np.empty((SIDE, SIDE), np.int32)
         self.matrix, self.focal, self.texels = np.zeros((3, 4), np.float32), 1.0, 1.0
 
-    def cast(self, points: np.ndarray, triangles: np.ndarray, toward: np.ndarray, draws: bool) -> None:
-        """Look at camera-frame points (V, 3) from the unit direction `toward`."""
-        low, high = points.min(0).astype(np.float64), points.max(0).astype(np.float64)
-        self.matrix, self.focal, self.texels = light_view(low, high, toward, SIDE)
+    def cast(self, points: np.ndarray, triangles: np.ndarray, box: np.ndarray, toward: np.ndarray, draws: bool) -> None:
+        """Look at camera-frame points (V, 3) in a box (2, 3) from the unit direction `toward`."""
+        self.matrix, self.focal, self.texels = light_view(box[0], box[1], toward, SIDE)
         self.map[:] = 0.0
         if draws:
             draw(points, triangles, self.matrix, self.focal, self.map, self.ids)
@@ -48,16 +47,15 @@ def draw(points: np.ndarray, triangles: np.ndarray, matrix: np.ndarray, focal: f
     raster.rasterize(seen, triangles, 0, focal, focal, half, half, 1, 0, 0, raster.NEAR, into, ids)
 
 
-def sky_occlusion(rest: np.ndarray, triangles: np.ndarray, normals: np.ndarray, directions: int = 9) -> np.ndarray:
+def sky_occlusion(rest: np.ndarray, triangles: np.ndarray, normals: np.ndarray, box: np.ndarray, directions: int = 9) -> np.ndarray:
     """Share (V,) float32 of the light from all round that reaches the vertices of a body at rest, of size 1: armpits are darker than backs."""
     total, weight = np.full(len(rest), 0.05, np.float32), np.full(len(rest), 0.05, np.float32)
     seen, ids = np.zeros((SKY_SIDE, SKY_SIDE), np.float32), np.empty((SKY_SIDE, SKY_SIDE), np.int32)
-    low, high = rest.min(0).astype(np.float64), rest.max(0).astype(np.float64)
     for k in range(directions):
         z = 1 - 2 * (k + 0.5) / directions
         turn = k * np.pi * (3 - 5 ** 0.5)
         toward = np.array([np.cos(turn) * (1 - z * z) ** 0.5, np.sin(turn) * (1 - z * z) ** 0.5, z])
-        matrix, focal, _ = light_view(low, high, toward, SKY_SIDE)
+        matrix, focal, _ = light_view(box[0], box[1], toward, SKY_SIDE)
         seen[:] = 0.0
         draw(rest, triangles, matrix, focal, seen, ids)
         shading.seen_from(rest, normals, seen, matrix, focal, toward, 0.05, total, weight)
