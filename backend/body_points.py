@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .camera import Camera, project, view_rotation
+from .crop import from_crop, to_crop
 from .rig import Rig
 
 _LEAST_OFFSET = 0.004  # of the rig's size: a point closer to the axis shows no twist
@@ -87,17 +88,21 @@ class Crop:
 
     def to_unit(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels (…, P, 2) to crop units 0..1."""
-        return (pixels - self.center[..., None, :]) / self.side[..., None, None] + 0.5
+        return to_crop(pixels, self.center[..., None, :], self.side[..., None])
 
     def to_pixels(self, unit: np.ndarray) -> np.ndarray:
         """Crop units (…, P, 2) to pixels."""
-        return (unit - 0.5) * self.side[..., None, None] + self.center[..., None, :]
+        return from_crop(unit, self.center[..., None, :], self.side[..., None])
+
+    def at(self, index: int | slice) -> Crop:
+        """One crop, or some, of many."""
+        return Crop(self.center[index], self.side[index])
 
 
 def crop_around(pixels: np.ndarray, margin: float = 1.3) -> Crop:
     """The square around points (…, P, 2), NaN ignored, its side `margin` times their larger extent."""
     low, high = np.nanmin(pixels, axis=-2), np.nanmax(pixels, axis=-2)
-    return Crop((low + high) / 2, np.maximum((high - low).max(-1), 2.0) * margin)
+    return Crop((low + high) / 2, np.asarray(np.maximum((high - low).max(-1), 2.0) * margin))
 
 
 def view_points(body: Body, camera: Camera, crop: Crop, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -41,4 +41,4 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Video2Pose2Rot
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise CaptureError(f"{path.name} was made for another version of the extension ({first}). Update the extension or choose another model.") from error
-    return model.to(device).eval()
+    return model.to(device).eval().requires_grad_(False)

@@ -1,0 +1,253 @@
+"""The pipeline: clip, rig, references and settings in; a motion out; a generator that reports progress on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .assemble import Track, assemble, blend_tracks
+from .body_points import Body, Crop, crop_around, read_body
+from .camera import Camera
+from .errors import CaptureError
+from .finish.honour import honour
+from .finish.smoothing import smooth
+from .kinematics import bone_rotations, pose_along_carriers
+from .motion import Motion
+from .progress import CancelToken, Progress
+from .reference import Reference
+from .rig import Rig
+from .settings import CaptureSettings
+from .video import Clip
+
+_INSIDE = 0.1  # share of a reference's points that must lie in its picture
+MODELS = Path(__file__).resolve().parent.parent / "assets" / "models"
+_STAGES = {"load": 0.02, "follow": 0.38, "capture": 0.56, "finish": 0.04}  # shares of the progress bar
+
+
+@dataclass(frozen=True, eq=False)
+class CaptureRequest:
+    """All that a capture needs.
+
+    camera: of one time (still) or of T times (the clip's frames). references: at least one; aligned ones have a time within the clip.
+    up: (3,) against gravity, armature frame.
+    """
+
+    rig: Rig
+    clip: Clip
+    camera: Camera
+    references: tuple[Reference, ...]
+    settings: CaptureSettings = field(default_factory=CaptureSettings)
+    up: tuple[float, float, float] = (0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class CaptureResult:
+    """The finished motion, the network's own before smoothing and honouring keyed frames, seconds a stage, and facts for the report."""
+
+    motion: Motion
+    raw: Motion
+    seconds: dict[str, float]
+    report: dict[str, Any]
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+
+
+def model_path(name: str) -> Path:
+    """A bundled model's name, or a path to a model file."""
+    path = Path(name)
+    return path if path.suffix == ".safetensors" else MODELS / f"{name}.safetensors"
+
+
+def trimmed(clip: Clip, settings: CaptureSettings) -> range:
+    """Frames of the clip that the settings keep."""
+    start = 0 if settings.start is None else int(np.searchsorted(clip.times, settings.start - 1e-6))
+    stop = len(clip) if settings.end is None else int(np.searchsorted(clip.times, settings.end + 1e-6))
+    if start >= stop:
+        raise CaptureError(f"The trim leaves no frame of {clip.path.name}, which lasts {clip.duration:.2f} s. Change the trim's start or end.")
+    return range(start, stop)
+
+
+def capture(request: CaptureRequest, cancel: CancelToken) -> Generator[Progress, None, CaptureResult]:
+    """Run a capture; raises CaptureError with what to change, CaptureCancelled when asked to stop."""
+    from .device import choose_device, seed_everything
+    from .model.checkpoint import load_model
+    from .predictor import Predictor
+
+    clock, done = _Clock(), 0.0
+    yield Progress("Loading the model", 0.0)
+    with clock.stage("load"):
+        device = choose_device(request.settings.device)
+        seed_everything()
+        model = load_model(model_path(request.settings.model), device)
+        body = read_body(request.rig, model.config.surface_points)
+        frames = trimmed(request.clip, request.settings)
+        plans = _plan(request, body, frames)
+    done = _STAGES["load"]
+    tracks: list[Track] = []
+    share = 1.0 / sum(len(plan.frames) for plan in plans)
+    for plan in plans:
+        cancel.check()
+        part = len(plan.frames) * share
+        with clock.stage("load"):
+            predictor = Predictor(model, body, plan.prompts(request, body, model.config.image_size), device)
+        crop = yield from _follow(request, predictor, plan, cancel, clock, done, part)
+        done += _STAGES["follow"] * part
+        track = yield from _predict(request, predictor, plan, crop, cancel, clock, done, part)
+        done += _STAGES["capture"] * part
+        tracks.append(track)
+    yield Progress("Finishing", 1 - _STAGES["finish"])
+    with clock.stage("finish"):
+        raw = assemble(request.rig, body, blend_tracks(tracks, _aligned_times(request)), request.settings, np.asarray(request.up))
+        motion = _finish(request, raw)
+    report = {
+        "device": str(device), "model": request.settings.model, "frames": len(motion), "references": len(request.references),
+        "driven_bones": len(body.bones), "expected_error": round(float(np.mean(motion.confidence[:, body.bones])), 4),
+    }
+    yield Progress("Done", 1.0)
+    return CaptureResult(motion, raw, clock.seconds, report)
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """One reference, the frames that it answers for, the frame from which following starts, and its first crop."""
+
+    reference: Reference
+    frames: range
+    seed: int
+    start: Crop
+    crop: Crop
+
+    def prompts(self, request: CaptureRequest, body: Body, size: int) -> list[Any]:
+        from .crop import crop_square
+        from .model.prepare import posed_crop
+        from .silhouette import silhouette
+
+        reference = self.reference
+        image = crop_square(reference.image, self.crop.center, float(self.crop.side), size).permute(1, 2, 0).numpy()
+        mask = silhouette(request.rig, body, reference.pose, reference.camera, self.crop, size)
+        when = float("nan") if reference.time is None else reference.time
+        return [posed_crop(body, reference.camera, self.crop, reference.pose, image, mask, when)]
+
+
+def _aligned_times(request: CaptureRequest) -> np.ndarray:
+    return np.array(sorted(r.time for r in request.references if r.time is not None))
+
+
+def _plan(request: CaptureRequest, body: Body, frames: range) -> list[_Plan]:
+    """Which reference answers for which frames: each reaches to its neighbours, where two answers are blended."""
+    aligned = sorted((r for r in request.references if r.time is not None), key=lambda r: r.time or 0.0)
+    rendered = [r for r in request.references if r.time is None]
+    if not aligned and not rendered:
+        raise CaptureError("There is no reference. Pose the rig on one frame, go to that frame and press Add Reference.")
+    times = request.clip.times
+    plans = []
+    for n, reference in enumerate(aligned):
+        assert reference.time is not None
+        crop = _reference_crop(body, reference)
+        low = frames.start if n == 0 else max(frames.start, int(np.searchsorted(times, aligned[n - 1].time or 0.0)))
+        high = frames.stop if n == len(aligned) - 1 else min(frames.stop, int(np.searchsorted(times, (aligned[n + 1].time or 0.0) + 1e-6)))
+        seed = request.clip.index_at(reference.time)
+        low, high = min(low, seed), max(high, seed + 1)  # a reference outside the trim is still followed from
+        start = crop if request.settings.crop is None else _user_crop(request.settings.crop)
+        plans.append(_Plan(reference, range(low, high), seed, start, crop))
+    if plans:
+        return plans
+    whole = Crop(np.array([request.clip.width / 2, request.clip.height / 2]), np.asarray(float(max(request.clip.width, request.clip.height))))
+    start = whole if request.settings.crop is None else _user_crop(request.settings.crop)
+    return [_Plan(reference, frames, frames.start, start, _reference_crop(body, reference)) for reference in rendered]
+
+
+def _user_crop(box: tuple[float, float, float, float]) -> Crop:
+    x, y, width, height = box
+    return Crop(np.array([x + width / 2, y + height / 2]), np.asarray(max(width, height) * 1.15))
+
+
+def _reference_crop(body: Body, reference: Reference) -> Crop:
+    pixels = reference.camera.project(body.points(reference.pose)[body.mask])
+    where = "the reference" if reference.time is None else f"the reference at {reference.time:.2f} s"
+    if not np.isfinite(pixels).all():
+        raise CaptureError(f"Part of the rig is behind the camera in {where}. Move the rig or the camera until it stands over the subject in the picture.")
+    inside = ((pixels > 0) & (pixels < [reference.camera.width, reference.camera.height])).all(-1).mean()
+    if inside < _INSIDE:
+        raise CaptureError(f"The rig is outside the picture in {where}. Pose it over the subject as the camera sees it, or choose another reference frame.")
+    return crop_around(pixels)
+
+
+def _follow(
+    request: CaptureRequest, predictor: Any, plan: _Plan, cancel: CancelToken, clock: _Clock, done: float, part: float
+) -> Generator[Progress, None, Crop]:
+    """First pass: where the subject is in every frame of the plan."""
+    from .subject import find, follow, smooth_crops
+
+    clip, frames = request.clip, plan.frames
+    centers, sides, certainty = np.zeros((len(frames), 2)), np.ones(len(frames)), np.zeros(len(frames))
+    with clock.stage("follow"):
+        start = plan.start if plan.reference.time is not None or request.settings.crop else find(predictor, clip, plan.start, plan.seed)
+    steps = follow(predictor, clip, start, plan.seed, frames, cancel)
+    for count in range(1, len(frames) + 1):
+        with clock.stage("follow"):
+            index, center, side, sure = next(steps)
+        row = index - frames.start
+        centers[row], sides[row], certainty[row] = center, side, sure
+        yield Progress("Following the subject", done + _STAGES["follow"] * part * count / len(frames), count, len(frames))
+    return smooth_crops(clip.times[frames.start : frames.stop], centers, sides, certainty)
+
+
+def _predict(
+    request: CaptureRequest, predictor: Any, plan: _Plan, crop: Crop, cancel: CancelToken, clock: _Clock, done: float, part: float
+) -> Generator[Progress, None, Track]:
+    """Second pass: the network over windows of frames."""
+    clip, frames = request.clip, plan.frames
+    times = clip.times[frames.start : frames.stop]
+    found = []
+    steps = predictor.windows(clip.frames(frames.start, frames.stop), crop, times, cancel)
+    while True:
+        with clock.stage("capture"):
+            step = next(steps, None)
+        if step is None:
+            break
+        count, prediction = step
+        if prediction is not None:
+            found.append(prediction)
+        yield Progress("Capturing", done + _STAGES["capture"] * part * count / len(frames), count, len(frames))
+    camera = request.camera
+    if camera.from_armature.ndim == 3:
+        rows = slice(frames.start, frames.stop)
+        camera = Camera(camera.intrinsics[rows], camera.from_armature[rows], camera.width, camera.height)
+    return Track(plan.reference, plan.crop, camera, crop, times, *(np.concatenate([getattr(p, name) for p in found]) for name in ("turn", "uv", "error", "weight")))
+
+
+def _finish(request: CaptureRequest, raw: Motion) -> Motion:
+    """Smoothing, then the animator's poses exactly."""
+    rig = request.rig
+    motion = smooth(rig, raw, request.settings.smoothing)
+    aligned = sorted((r for r in request.references if r.time is not None and raw.times[0] - 1e-6 <= r.time <= raw.times[-1] + 1e-6), key=lambda r: r.time or 0.0)
+    if not aligned:
+        return _rejoin(rig, motion, request.references[0])
+    rotations = np.stack([bone_rotations(r.pose) for r in aligned])
+    heads = np.stack([r.pose[:, :3, 3] for r in aligned])
+    times = np.array([r.time for r in aligned], np.float64)
+    return _rejoin(rig, honour(rig, motion, times, rotations, heads), aligned[0])
+
+
+def _rejoin(rig: Rig, motion: Motion, reference: Reference) -> Motion:
+    """Heads from the rotations again, so that smoothing and bending leave no limb apart."""
+    heads = pose_along_carriers(rig, motion.rotations, reference.pose, motion.heads)
+    return motion.with_pose(motion.rotations, heads)

@@ -1,0 +1,25 @@
+"""Which device a capture runs on, and the same result every time on it."""
+
+from __future__ import annotations
+
+import torch
+
+from .errors import CaptureError
+
+
+def choose_device(name: str) -> torch.device:
+    """auto: CUDA, then Apple's MPS, then the CPU; raises CaptureError where the wanted device is not there."""
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    if name not in ("cpu", "cuda", "mps"):
+        raise CaptureError(f"There is no device '{name}'. Choose auto, cpu, cuda or mps.")
+    if (name == "cuda" and not cuda) or (name == "mps" and not mps):
+        kind = "an NVIDIA card that this PyTorch can use" if name == "cuda" else "an Apple graphics chip that this PyTorch can use"
+        raise CaptureError(f"The device '{name}' needs {kind}, and there is none here. Choose auto or cpu.")
+    return torch.device(name)
+
+
+def seed_everything() -> None:
+    """A capture draws nothing at random; fixing the seed keeps that true of whatever a library draws."""
+    torch.manual_seed(0)

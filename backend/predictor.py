@@ -1,0 +1,113 @@
+"""The network over a clip: one reference's view of windows with halo, in numpy at its edges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .body_points import Body, Crop
+from .crop import crops
+from .model.batch import ModelInput, ModelOutput
+from .model.network import ReferenceState, Video2Pose2Rot
+from .model.prepare import PosedCrop, model_input
+from .model.skeleton_graph import skeleton_graph
+from .progress import CancelToken
+
+ENCODE = 8  # frames encoded at once
+CORE = 64  # frames that a window answers for; the halo of the receptive field is added on both sides
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the network says of T frames: turn (T, J, 3, 3) in view frames since the reference, uv (T, J, K, 2) crop units,
+    error (T, J) expected head error over the rig's size, weight (T, J, K) how surely each point was found."""
+
+    turn: np.ndarray
+    uv: np.ndarray
+    error: np.ndarray
+    weight: np.ndarray
+
+
+class Predictor:
+    """One body, one primary reference, one device."""
+
+    def __init__(self, model: Video2Pose2Rot, body: Body, references: list[PosedCrop], device: torch.device) -> None:
+        self.model, self.body, self.references, self.device = model, body, references, device
+        self.size = model.config.image_size
+        self.graph = skeleton_graph(body.carriers)
+        with torch.inference_mode():
+            empty = torch.zeros(1, 3, 1, 1)
+            self.state: ReferenceState = model.encode_references(self._input(empty, np.zeros(1)))
+
+    def _input(self, images: Tensor, times: np.ndarray) -> ModelInput:
+        return model_input(self.body, self.references, images, times, self.graph).to(self.device)
+
+    def encode(self, images: list[np.ndarray], crop: Crop) -> tuple[Tensor, Tensor, Tensor]:
+        """Pictures (H, W, 3) through crops (T,) to tokens, fine maps and mask logits, each (T, …)."""
+        cut = crops(images, crop.center, crop.side, self.size).to(self.device).float()[None] / 255
+        tokens, fine, mask = self.model.encode_frames(cut, self.state)
+        return tokens[0], fine[0], mask[0]
+
+    def decode(self, encoded: list[tuple[Tensor, Tensor, Tensor]], times: np.ndarray) -> ModelOutput:
+        tokens, fine, mask = (torch.stack(part)[None] for part in zip(*encoded, strict=True))
+        x = self._input(torch.zeros(1, 3, 1, 1), times)
+        return self.model.decode(x, self.state, tokens, fine, mask)
+
+    def locate(self, images: list[np.ndarray], times: np.ndarray, crop: Crop, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        """Existing points (T, P, 2) in crop units and the certainty (T,) of frames given as pictures shrunk by `scale`."""
+        with torch.inference_mode():
+            tokens, fine, mask = self.encode(images, Crop(crop.center * scale, crop.side * scale))
+            out = self.decode(list(zip(tokens, fine, mask, strict=True)), times)
+            found = self._prediction(out)
+        uv = found.uv[:, self.body.mask]
+        weight = found.weight[:, self.body.mask].mean(1)
+        return uv.astype(np.float64), weight
+
+    def _prediction(self, out: ModelOutput) -> Prediction:
+        from .model.video2pose import local_argmax
+
+        side = round(out.heat.shape[-1] ** 0.5)
+        certainty = local_argmax(out.heat, side)[1][0, ..., 0]
+        mask = torch.from_numpy(self.body.mask).to(certainty.device)
+        uv, error = out.uv[0].float(), out.log_error[0].float().exp()
+        inside = ((uv > -0.1) & (uv < 1.1)).all(-1)
+        weight = certainty * mask * inside
+        return Prediction(*(value.float().cpu().numpy() for value in (out.turn[0], uv, error, weight)))
+
+    def windows(self, frames: Iterator[tuple[int, np.ndarray]], crop: Crop, times: np.ndarray, cancel: CancelToken) -> Iterator[tuple[int, Prediction | None]]:
+        """Stream frames (index into crop and times, picture) and yield (frames encoded so far, a stretch of predictions or None).
+
+        Stretches come in order and together cover all frames once. A frame's answer sees `receptive_field` frames to either side, so the
+        result does not depend on how the clip is cut, and no more than a window is held.
+        """
+        halo = self.model.config.receptive_field
+        held: list[tuple[Tensor, Tensor, Tensor]] = []
+        first, done, count = 0, 0, 0  # of held; answered; encoded
+        batch: list[np.ndarray] = []
+        total = len(times)
+        for _, image in frames:
+            batch.append(image)
+            if len(batch) < ENCODE and count + len(batch) < total:
+                continue
+            cancel.check()
+            with torch.inference_mode():
+                held += list(zip(*self.encode(batch, crop.at(slice(count, count + len(batch)))), strict=True))
+            count += len(batch)
+            batch = []
+            yield count, None
+            while done < total and (count >= min(done + CORE + halo, total)):
+                stop = min(done + CORE, total)
+                low, high = max(done - halo, 0), min(stop + halo, total)
+                cancel.check()
+                with torch.inference_mode():
+                    out = self.decode(held[low - first : high - first], times[low:high])
+                    found = self._prediction(out)
+                core = slice(done - low, stop - low)
+                yield count, Prediction(found.turn[core], found.uv[core], found.error[core], found.weight[core])
+                done = stop
+                drop = max(done - halo, 0) - first
+                held, first = held[drop:], first + drop

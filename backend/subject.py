@@ -1,0 +1,117 @@
+"""The crop that follows the subject: it starts from the reference's projection and goes outward in time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .body_points import Crop, crop_around
+from .predictor import Predictor
+from .progress import CancelToken
+from .video import Clip
+
+GROUP = 4  # frames that share one crop while following
+_READ = 48  # frames held at once while reading backwards
+_PICTURE = 640  # following needs no more pixels than this on the long side
+_GROW = 1.25  # a crop's side may change by this factor from group to group
+_SPAN = (0.35, 3.0)  # and over the whole clip by these, against the reference's
+
+
+def follow(
+    predictor: Predictor, clip: Clip, start: Crop, seed: int, frames: range, cancel: CancelToken
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, float]]:
+    """Follow the subject from frame `seed`, where its crop is `start`, through all `frames`, onward and then backward.
+
+    Yields (index, center (2,), side, certainty) for every frame, in the order of following. Each group of frames is looked at through the
+    crop that the group before ended with, moved on by its drift.
+    """
+    for indices, reverse in ((range(seed, frames.stop), False), (range(seed - 1, frames.start - 1, -1), True)):
+        center, side, drift = start.center.copy(), float(start.side), np.zeros(2)
+        for group in _groups(clip, indices, reverse):
+            cancel.check()
+            numbers = [index for index, _ in group]
+            count = len(numbers)
+            middle = center + drift * (count + 1) / 2
+            crop = Crop(np.tile(middle, (count, 1)), np.full(count, side))
+            uv, certainty = predictor.locate([image for _, image in group], clip.times[numbers], crop, _scale(clip))
+            seen = crop_around(crop.to_pixels(uv))
+            for k, index in enumerate(numbers):
+                yield index, seen.center[k], float(seen.side[k]), float(certainty[k])
+            new_center = seen.center[-min(count, 2) :].mean(0)
+            trust = float(np.clip(certainty[-1] * 2, 0, 1))
+            step = (new_center - center) / max(count - 0.5, 1)
+            limit = 0.08 * side
+            drift = np.clip(0.5 * drift + 0.5 * step, -limit, limit) * trust
+            center = center + trust * (new_center - center)
+            wanted = np.clip(float(np.median(seen.side)), side / _GROW, side * _GROW)
+            side = float(np.clip(side + trust * (wanted - side), start.side * _SPAN[0], start.side * _SPAN[1]))
+
+
+def _scale(clip: Clip) -> float:
+    return min(1.0, _PICTURE / max(clip.width, clip.height))
+
+
+def _groups(clip: Clip, indices: range, reverse: bool) -> Iterator[list[tuple[int, np.ndarray]]]:
+    """Groups of (index, shrunk picture) in the order of `indices`; backwards a stretch at a time, so that little is held."""
+    scale = _scale(clip)
+
+    def shrink(image: np.ndarray) -> np.ndarray:
+        if scale == 1.0:
+            return image
+        from PIL import Image
+
+        size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+
+    if not len(indices):
+        return
+    if not reverse:
+        group: list[tuple[int, np.ndarray]] = []
+        for index, image in clip.frames(indices.start, indices.stop):
+            group.append((index, shrink(image)))
+            if len(group) == GROUP:
+                yield group
+                group = []
+        if group:
+            yield group
+        return
+    stop = indices.start + 1
+    while stop > indices.stop + 1:
+        begin = max(indices.stop + 1, stop - _READ)
+        stretch = [(index, shrink(image)) for index, image in clip.frames(begin, stop)][::-1]
+        for k in range(0, len(stretch), GROUP):
+            yield stretch[k : k + GROUP]
+        stop = begin
+
+
+def smooth_crops(times: np.ndarray, centers: np.ndarray, sides: np.ndarray, certainty: np.ndarray) -> Crop:
+    """One crop a frame (T,) from what following saw: medians against outliers, then a Gaussian in seconds, weighted by certainty."""
+    from .finish.smoothing import gaussian_in_time
+
+    weights = certainty.clip(1e-3) ** 2
+    centers = _median(centers, 5)
+    sides = np.exp(_median(np.log(sides)[:, None], 9))[:, 0]
+    center = gaussian_in_time(times, centers, 0.06, weights)
+    side = np.exp(gaussian_in_time(times, np.log(sides)[:, None], 0.2, weights))[:, 0]
+    return Crop(center, side)
+
+
+def _median(values: np.ndarray, width: int) -> np.ndarray:
+    """Running median (T, C) over `width` frames, shorter at the ends."""
+    half = width // 2
+    padded = np.pad(values, ((half, half), (0, 0)), mode="edge")
+    return np.median(np.lib.stride_tricks.sliding_window_view(padded, width, axis=0), axis=-1)
+
+
+def find(predictor: Predictor, clip: Clip, start: Crop, seed: int, rounds: int = 4) -> Crop:
+    """Where the subject is in frame `seed` when no aligned reference says so: look at the start crop, then closer and closer."""
+    image = clip.frame_at(float(clip.times[seed]))
+    crop = start
+    for _ in range(rounds):
+        view = Crop(crop.center[None], np.asarray(crop.side)[None])
+        uv, _ = predictor.locate([image], clip.times[seed : seed + 1], view, 1.0)
+        seen = crop_around(view.to_pixels(uv)).at(0)
+        side = np.clip(float(seen.side), float(crop.side) / 2, float(crop.side))
+        crop = Crop(seen.center, np.asarray(side))
+    return crop
