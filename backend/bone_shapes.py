@@ -14,10 +14,20 @@ _COLORS = np.array([[0.80, 0.62, 0.38], [0.45, 0.62, 0.78], [0.56, 0.72, 0.47], 
 _FACES = np.array([[0, 2, 1], [0, 3, 2], [0, 4, 3], [0, 1, 4], [5, 1, 2], [5, 2, 3], [5, 3, 4], [5, 4, 1]])
 
 
-def bone_mesh(rig: Rig) -> Mesh:
-    """An octahedron from each bone's head to its end at rest, bound to that bone alone, with flat faces (no shared vertices)."""
+def bone_tips(rig: Rig) -> np.ndarray:
+    """(J, 3) armature frame at rest: where a drawn bone ends. Its end, but for stubs (after many imports) the farthest head that it carries."""
     heads = rig.rest[:, :3, 3]
-    along = rig.ends - heads
+    tips, reach = rig.ends.astype(np.float64), 2 * np.linalg.norm(rig.ends - heads, axis=1)
+    for bone, carrier in enumerate(rig.carriers):
+        if carrier >= 0 and rig.driven[bone] and (distance := float(np.linalg.norm(heads[bone] - heads[carrier]))) > reach[carrier]:
+            tips[carrier], reach[carrier] = heads[bone], distance
+    return tips
+
+
+def bone_mesh(rig: Rig) -> Mesh:
+    """An octahedron from each bone's head to its tip at rest, bound to that bone alone, with flat faces (no shared vertices)."""
+    heads = rig.rest[:, :3, 3]
+    along = bone_tips(rig) - heads
     length = np.linalg.norm(along, axis=1)
     least = _LEAST * rig.size
     axis = np.where(length[:, None] > 1e-9 * rig.size, along / np.maximum(length, 1e-300)[:, None], rig.rest[:, :3, 1])
