@@ -133,6 +133,7 @@ def scene_unchanged(scene: bpy.types.Scene, armature: bpy.types.Object) -> Itera
             for channel, value in pose[bone.name].items():
                 if tuple(getattr(bone, channel)) != value:
                     setattr(bone, channel, value)
+        bpy.context.view_layer.update()
 
 
 def prepare(scene: bpy.types.Scene, armature: bpy.types.Object, options: CaptureOptions) -> Prepared:
@@ -156,7 +157,7 @@ def prepare(scene: bpy.types.Scene, armature: bpy.types.Object, options: Capture
         frames = options.references or reference_frames(scene, armature)
         references = tuple(read_references(armature, rig, scene, frames, clip, options.start_frame, aligned))
         camera = _camera(scene, armature, clip, options.start_frame, aligned)
-    request = CaptureRequest(rig, clip, camera, references, options.settings)
+    request = CaptureRequest(rig, clip, camera, references, options.settings, _up(armature))
     return Prepared(request, options, tuple(float(frame) for frame in frames), aligned, scene_fps(scene))
 
 
@@ -164,6 +165,13 @@ def _camera(scene: bpy.types.Scene, armature: bpy.types.Object, clip: Clip, star
     if aligned:
         return camera_track(scene, scene.camera, armature, clip.times, start_frame, clip.width, clip.height)
     return default_camera(armature, clip.width, clip.height)
+
+
+def _up(armature: bpy.types.Object) -> tuple[float, float, float]:
+    """The scene's Z axis in the armature frame, a unit vector."""
+    up = np.linalg.inv(np.array(armature.matrix_world, np.float64)[:3, :3])[:, 2]
+    x, y, z = up / np.linalg.norm(up)
+    return float(x), float(y), float(z)
 
 
 def _check_trim(clip: Clip, settings: CaptureSettings) -> None:
@@ -211,19 +219,19 @@ def keyed_poses(scene: bpy.types.Scene, armature: bpy.types.Object, prepared: Pr
 def make_report(armature: bpy.types.Object, prepared: Prepared, result: CaptureResult, action: bpy.types.Action) -> dict[str, Any]:
     """What was captured, on what, with what, and how long it took; plain types, ready for JSON."""
     clip, settings, motion = prepared.clip, prepared.options.settings, result.motion
+    first, last = (round(prepared.options.start_frame + float(time) * prepared.scene_fps, 3) for time in motion.times[[0, -1]])
     return {
         "version": extension_version(),
         "blender": bpy.app.version_string,
         "armature": armature.name,
         "action": action.name,
-        "clip": {"path": str(clip.path), "frames": len(clip), "width": clip.width, "height": clip.height, "fps": clip.fps, "seconds": clip.duration},
-        "frames": {"captured": len(motion), "first": prepared.options.start_frame + float(motion.times[0]) * prepared.scene_fps,
-                   "last": prepared.options.start_frame + float(motion.times[-1]) * prepared.scene_fps, "scene_fps": prepared.scene_fps},
+        "clip": {"path": str(clip.path), "frames": len(clip), "width": clip.width, "height": clip.height, "fps": clip.fps, "seconds": round(clip.duration, 3)},
+        "frames": {"captured": len(motion), "first": first, "last": last, "scene_fps": prepared.scene_fps},
         "references": {"frames": list(prepared.reference_frames), "kind": "aligned" if prepared.aligned else "rendered"},
         "camera": "scene camera" if prepared.aligned else "assumed: still, 50 mm equivalent",
         "settings": {key: getattr(settings, key) for key in settings.__dataclass_fields__},
         "confidence": {"median": float(np.median(motion.confidence[:, prepared.rig.driven]))},
         "bones": [{"bone": bone, "driven": driven, "reason": reason} for bone, driven, reason in report(prepared.rig)],
         "seconds": {stage: round(seconds, 3) for stage, seconds in result.seconds.items()},
-        **result.report,
+        "capture": result.report,
     }

@@ -158,3 +158,34 @@ def _read_properties(owner: object, path: str, state: dict[str, object], depth: 
                 _read_properties(value, name, state, depth + 1)
         else:
             state[name] = repr(tuple(value) if getattr(rna, "is_array", False) and not isinstance(value, str) else value)
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model that was never trained: what it says is noise, how it is loaded, run and written is real."""
+    import torch
+    from mocap_anything.backend.model.checkpoint import save_model
+    from mocap_anything.backend.model.config import ModelConfig
+    from mocap_anything.backend.model.network import Video2Pose2Rot
+
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    config = ModelConfig(
+        image_size=64, stem_dims=(8, 16), token_dim=64, fine_dim=32, joint_dim=64, encoder_layers=1, match_layers=1, pose_layers=1, lift_layers=1, rot_layers=1
+    )
+    path = tmp_path_factory.mktemp("model") / "untrained.safetensors"
+    save_model(Video2Pose2Rot(config), path)
+    return path
+
+
+@pytest.fixture
+def posed_rig(rig: bpy.types.Object, clip_file: Path, model_file: Path) -> bpy.types.Object:
+    """The worm before the scene's camera with the clip behind it, and one reference on frame 9."""
+    import bpy
+
+    rig.mocap_anything.clip = str(clip_file)
+    rig.mocap_anything.model = str(model_file)
+    bpy.ops.scene.camera_from_video()
+    bpy.context.scene.frame_set(9)
+    bpy.ops.armature.capture_reference_add()
+    return rig
