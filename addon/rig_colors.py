@@ -46,7 +46,7 @@ def _material_colors(mesh: bpy.types.Mesh, material: bpy.types.Material | None, 
 
 def _sources(material: bpy.types.Material) -> Iterator[tuple[bpy.types.Node | None, tuple[float, ...]]]:
     """Nodes (or constants) that could give the colour, nearest to the output and most telling first."""
-    tree = material.node_tree if material.use_nodes else None
+    tree = material.node_tree if getattr(material, "use_nodes", True) else None
     output = tree.get_output_node("ALL") if tree is not None else None
     if output is None:
         return

@@ -94,7 +94,7 @@ def _read_piece(
         data.vertices.foreach_get("co", vertices)
         vertices = vertices.reshape(-1, 3) @ to_armature[:3, :3].T + to_armature[:3, 3]
         if bound.bone is None:
-            bones, weights = _vertex_weights(source, armature, data, index)
+            bones, weights = _vertex_weights(source, armature, data, index, vertices)
         else:
             # Rigid: at rest the object stands where the bone's rest matrix would carry it.
             bone = index[bound.bone]
@@ -144,17 +144,43 @@ def _rest_mesh(
 
 
 def _vertex_weights(
-    source: bpy.types.Object, armature: bpy.types.Object, data: bpy.types.Mesh, index: dict[str, int]
+    source: bpy.types.Object, armature: bpy.types.Object, data: bpy.types.Mesh, index: dict[str, int], places: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(V, 4) bones and weights, the strongest four of the groups named like deforming bones, summing to 1 or, unmoved, to 0."""
+    """(V, 4) bones and weights: the strongest four of the groups named like deforming bones, summing to 1 or, unmoved, to 0.
+
+    places: (V, 3) in the armature's frame, for bones that bind by envelope.
+    """
     of_group = {g.index: index[g.name] for g in source.vertex_groups if g.name in index and armature.data.bones[g.name].use_deform}
     bones, weights = np.zeros((len(data.vertices), _INFLUENCES), np.int32), np.zeros((len(data.vertices), _INFLUENCES), np.float32)
     for row, vertex in enumerate(data.vertices):
         strongest = sorted(((g.weight, of_group[g.group]) for g in vertex.groups if g.group in of_group and g.weight > _LEAST_WEIGHT), reverse=True)
         for slot, (weight, bone) in enumerate(strongest[:_INFLUENCES]):
             bones[row, slot], weights[row, slot] = bone, weight
+    if any(m.type == "ARMATURE" and m.object == armature and m.use_bone_envelopes for m in source.modifiers):
+        unmoved = np.flatnonzero(weights.sum(1) == 0)
+        if len(unmoved):
+            bones[unmoved], weights[unmoved] = _envelope_weights(armature, index, places[unmoved].astype(np.float64))
     total = weights.sum(1, keepdims=True)
     return bones, weights / np.where(total > 0, total, 1)
+
+
+def _envelope_weights(armature: bpy.types.Object, index: dict[str, int], places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(V, 4) bones and weights of Blender's bone envelopes (`distfactor_to_bone` in armature_deform.cc)."""
+    factors = np.zeros((len(places), len(index)))
+    for bone in armature.data.bones:
+        if not bone.use_deform:
+            continue
+        head, along = np.array(bone.head_local), np.array(bone.tail_local) - np.array(bone.head_local)
+        share = np.clip((places - head) @ along / max(float(along @ along), 1e-24), 0, 1)
+        distance = np.linalg.norm(places - head - share[:, None] * along, axis=1)
+        beyond = distance - (share * bone.tail_radius + (1 - share) * bone.head_radius)
+        falloff = 1 - np.square(np.clip(beyond / max(bone.envelope_distance, 1e-12), 0, 1))
+        factors[:, index[bone.name]] = falloff * bone.envelope_weight
+    strongest = np.argsort(-factors, 1)[:, :_INFLUENCES]
+    bones = np.zeros((len(places), _INFLUENCES), np.int32)
+    weights = np.zeros((len(places), _INFLUENCES), np.float32)
+    bones[:, : strongest.shape[1]], weights[:, : strongest.shape[1]] = strongest, np.take_along_axis(factors, strongest, 1)
+    return bones, weights
 
 
 def _triangles(data: bpy.types.Mesh, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:

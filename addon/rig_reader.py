@@ -22,6 +22,7 @@ _HARMLESS_CONSTRAINTS = frozenset({
 _LEAST_HELD = 1e-3
 _DEGENERATE = 1e-3
 _ASTRAY = np.cos(np.radians(60))
+_SHORT = 0.3
 
 
 def read_rig(armature_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph | None = None) -> Rig:
@@ -42,9 +43,10 @@ def read_rig(armature_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph |
     mesh, held = read_mesh(armature_object, names, rest, depsgraph)
     deforms = np.array([bone.use_deform for bone in bones])
     driven, reasons = _driven(parents, held, deforms, _constrained(armature_object, index), mesh is not None)
-    ends = _ends(bones, parents, rest, mesh, driven)
+    carriers = infer_carriers(parents, rest, _ends(bones, parents, rest, mesh, driven), driven, mesh)
     return Rig(
-        names, parents, infer_carriers(parents, rest, ends, driven, mesh), rest, ends, driven, tuple(reasons),
+        # Once it is known that a shin carries a foot, the shin points to that foot.
+        names, parents, carriers, rest, _ends(bones, carriers, rest, mesh, driven), driven, tuple(reasons),
         np.array([bone.use_inherit_rotation for bone in bones]), np.array([bone.use_local_location for bone in bones]),
         tuple(bone.inherit_scale for bone in bones), mesh,
     )
@@ -118,44 +120,52 @@ def _skeleton(parents: np.ndarray, below: np.ndarray, deforms: np.ndarray) -> np
     return followed
 
 
-def _ends(bones: list[bpy.types.Bone], parents: np.ndarray, rest: np.ndarray, mesh: Mesh | None, driven: np.ndarray) -> np.ndarray:
-    """(J, 3) where each bone points: its tail, unless that is degenerate or points astray of the limb.
+def _ends(bones: list[bpy.types.Bone], carriers: np.ndarray, rest: np.ndarray, mesh: Mesh | None, driven: np.ndarray) -> np.ndarray:
+    """(J, 3) where each bone points: its tail, unless what the bone carries or moves says otherwise.
 
-    Imports invent tails: one bone's length along some axis. A tail is believed where the bone's children or its own vertices lie
-    within 60° of it; else the nearest child's head in that direction, or the vertices' centroid, stands in.
+    On the shared rigs every tail points as the artist's did, but imports invent the length of a last bone (glTF stores no tail: 1–9 % of
+    the true length came back), and other exporters invent its direction too. So a bone that carries bones points to the one nearest its
+    tail's direction wherever its tail is far off in direction or length; a last bone keeps its tail's direction and takes its length
+    from its vertices, or points to their centroid where its tail points away from them.
     """
     heads = rest[:, :3, 3]
     tails = np.array([np.array(bone.tail_local, np.float64) for bone in bones])
-    centers = _centroids(mesh, len(bones))
     spread = heads if mesh is None else mesh.vertices
     size = max(float(np.linalg.norm(np.ptp(spread, axis=0))), 1e-12)
+    leading = None if mesh is None else np.take_along_axis(mesh.bones, mesh.weights.argmax(1)[:, None], 1)[:, 0]
     ends = tails.copy()
     for bone in range(len(bones)):
-        children = heads[(parents == bone) & driven]
-        children = children[np.linalg.norm(children - heads[bone], axis=1) > _DEGENERATE * size]
         tail = tails[bone] - heads[bone]
-        length = float(np.linalg.norm(tail))
-        if len(children):
-            offsets = children - heads[bone]
-            cosines = offsets @ tail / np.maximum(np.linalg.norm(offsets, axis=1) * length, 1e-24)
-            shows = children[cosines.argmax()] if length > _DEGENERATE * size else children.mean(0)
-        elif np.isfinite(centers[bone]).all() and np.linalg.norm(centers[bone] - heads[bone]) > 0.1 * length:
-            shows = centers[bone]
+        if np.linalg.norm(tail) <= _DEGENERATE * size:
+            tail = rest[bone, :3, 1] * _DEGENERATE * size
+        carried = heads[(carriers == bone) & driven] - heads[bone]
+        carried = carried[np.linalg.norm(carried, axis=1) > _DEGENERATE * size]
+        moved = np.zeros((0, 3)) if mesh is None else mesh.vertices[leading == bone] - heads[bone]
+        if len(carried):
+            ends[bone] = heads[bone] + _towards_carried(tail, carried)
+        elif len(moved):
+            ends[bone] = heads[bone] + _towards_vertices(tail, moved.astype(np.float64), _DEGENERATE * size)
         else:
-            shows = tails[bone]
-        wanted = shows - heads[bone]
-        astray = tail @ wanted < _ASTRAY * length * np.linalg.norm(wanted)
-        # A tail many times longer than the limb is an import's placeholder too.
-        if length <= _DEGENERATE * size or astray or length > 4 * np.linalg.norm(wanted) > 0:
-            ends[bone] = shows
+            ends[bone] = heads[bone] + tail
     return ends
 
 
-def _centroids(mesh: Mesh | None, count: int) -> np.ndarray:
-    """(J, 3) centroid of the vertices that mostly follow each bone, NaN where none does."""
-    centers = np.full((count, 3), np.nan)
-    if mesh is not None and len(mesh.vertices):
-        leading = np.take_along_axis(mesh.bones, mesh.weights.argmax(1)[:, None], 1)[:, 0]
-        for bone in np.unique(leading):
-            centers[bone] = mesh.vertices[leading == bone].mean(0)
-    return centers
+def _towards_carried(tail: np.ndarray, carried: np.ndarray) -> np.ndarray:
+    """(3,) the tail, or the carried head nearest in direction where they disagree in direction or are of another order in length."""
+    length, lengths = np.linalg.norm(tail), np.linalg.norm(carried, axis=1)
+    cosines = carried @ tail / (lengths * length)
+    best = int(cosines.argmax())
+    agree = cosines[best] > _ASTRAY and _SHORT * lengths[best] < length < lengths[best] / _SHORT
+    return tail if agree else carried[best]
+
+
+def _towards_vertices(tail: np.ndarray, moved: np.ndarray, least: float) -> np.ndarray:
+    """(3,) the tail, made as long as its vertices reach where it is of another order, or their centroid if they lie behind it."""
+    length = np.linalg.norm(tail)
+    center = moved.mean(0)
+    reach = float(np.percentile(moved @ tail, 90) / length)
+    if center @ tail <= 0 and np.linalg.norm(center) > least:
+        return center
+    if reach <= least or _SHORT * reach < length < reach / _SHORT:
+        return tail
+    return tail / length * reach

@@ -56,7 +56,8 @@ def test_keys_come_back_from_the_pose(seed: int, count: int, frames: tuple[int, 
     rig = random_rig(rng, count)
     basis = random_basis(rng, *frames, count, scaled=scaled)
     pose = kinematics.forward(rig, basis)
-    assert pose.shape == basis.shape and pose.dtype == np.float64
+    assert pose.shape == basis.shape
+    assert pose.dtype == np.float64
     again = kinematics.forward(rig, kinematics.basis_from_pose(rig, pose))
     np.testing.assert_allclose(again, pose, atol=1e-6 * max(1, np.abs(pose).max()))
 
@@ -84,7 +85,6 @@ def test_rest_keys_give_the_rest_pose() -> None:
 def test_flags_as_in_blender(seed: int, empty_scene: None) -> None:
     import bpy
     from mathutils import Matrix
-
     from mocap_anything.addon.rig_reader import read_rig
 
     rng = np.random.default_rng(seed)

@@ -16,11 +16,13 @@ from typing import Any
 
 import bpy
 import numpy as np
+from mathutils import Matrix, Vector
 
-from ...addon.rig_mesh import bound_meshes, thin_out
+from ...addon.rig_mesh import thin_out
 from ...addon.rig_reader import read_rig
 from ...backend.rig import Rig
 from .asset import Asset, AssetClip, save_asset
+from .import_rig import import_file, main_armature, neutral_pose
 
 log = logging.getLogger(__name__)
 
@@ -30,53 +32,33 @@ MAX_TRIANGLES = 3000
 _HELD_OUT_EVERY = 5
 
 
-def import_file(path: Path) -> None:
-    """Replace the scene by the file's: glTF, FBX or blend."""
-    if path.suffix.lower() == ".blend":
-        bpy.ops.wm.open_mainfile(filepath=str(path), load_ui=False)
-        return
-    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
-    if path.suffix.lower() != ".fbx":
-        bpy.ops.import_scene.gltf(filepath=str(path), loglevel=logging.ERROR)
-    elif bpy.app.version >= (4, 5, 0):  # the older importer stops at the lights of some files in Blender 5
-        bpy.ops.wm.fbx_import(filepath=str(path))
-    else:
-        bpy.ops.import_scene.fbx(filepath=str(path))
-
-
-def main_armature() -> bpy.types.Object:
-    """The armature that most vertices follow (of several, as in a face or a hat with its own)."""
-    depsgraph = bpy.context.evaluated_depsgraph_get()
-    armatures = [o for o in bpy.context.view_layer.objects if o.type == "ARMATURE" and len(o.data.bones)]
-    if not armatures:
-        raise ValueError("the file has no armature with bones")
-    return max(armatures, key=lambda a: (sum(len(b.object.data.vertices) for b in bound_meshes(a, depsgraph)), len(a.data.bones)))
-
-
 def actions_of(armature: bpy.types.Object) -> list[bpy.types.Action]:
     """Actions that key at least one bone of the armature, by name."""
+    return sorted((a for a in bpy.data.actions if _keyed_slots(a, armature)), key=lambda a: a.name)
+
+
+def _keyed_slots(action: bpy.types.Action, armature: bpy.types.Object) -> list[Any]:
+    """Slots of the action whose curves name bones of the armature, most curves first ([None] in Blenders without slots)."""
     paths = tuple(f'pose.bones["{bpy.utils.escape_identifier(bone.name)}"]' for bone in armature.data.bones)
-    return sorted((a for a in bpy.data.actions if any(path.startswith(paths) for path in _curve_paths(a))), key=lambda a: a.name)
-
-
-def _curve_paths(action: bpy.types.Action) -> list[str]:
-    if hasattr(action, "fcurves"):
-        return [curve.data_path for curve in action.fcurves]
-    return [curve.data_path for layer in action.layers for strip in layer.strips for bag in strip.channelbags for curve in bag.fcurves]
+    if not hasattr(action, "layers"):
+        return [None] if any(curve.data_path.startswith(paths) for curve in action.fcurves) else []
+    counts = {bag.slot_handle: sum(curve.data_path.startswith(paths) for curve in bag.fcurves)
+              for layer in action.layers for strip in layer.strips for bag in strip.channelbags}
+    return sorted((slot for slot in action.slots if counts.get(slot.handle)), key=lambda slot: -counts[slot.handle])
 
 
 class ClipSampler:
     """Plays an armature's actions through the depsgraph, with everything else in the scene taken away for speed."""
 
-    def __init__(self, armature: bpy.types.Object, names: tuple[str, ...]) -> None:
+    def __init__(self, armature: bpy.types.Object, names: tuple[str, ...], neutral: dict[str, np.ndarray]) -> None:
         self.armature, self.names = armature, names
         self.bones = [armature.pose.bones[name] for name in names]
         data = armature.animation_data_create()
         for track in list(data.nla_tracks):
             data.nla_tracks.remove(track)
         data.action = None
-        # Channels an action does not key keep what the file's own pose says, not what the clip before left.
-        self.initial = [bone.matrix_basis.copy() for bone in self.bones]
+        # Channels that an action does not key hold the file's neutral pose, not what the clip before left.
+        self.neutral = [neutral.get(name, np.eye(4)) for name in names]
         for other in list(bpy.context.scene.objects):
             if other.type == "MESH":
                 bpy.data.objects.remove(other)
@@ -84,11 +66,12 @@ class ClipSampler:
     def play(self, action: bpy.types.Action) -> tuple[float, np.ndarray, np.ndarray]:
         """(frames per second, pose (T, J, 4, 4), basis (T, J, 4, 4)) as Blender evaluates them."""
         scene, data = bpy.context.scene, self.armature.animation_data
-        for bone, basis in zip(self.bones, self.initial, strict=True):
-            bone.matrix_basis = basis
+        for bone, neutral in zip(self.bones, self.neutral, strict=True):
+            bone.matrix_basis = Matrix(neutral.tolist())
         data.action = action
-        if hasattr(data, "action_slot") and data.action_slot is None:
-            data.action_slot = data.action_suitable_slots[0]
+        slot = _keyed_slots(action, self.armature)[0]
+        if slot is not None:
+            data.action_slot = slot
         scene_fps = scene.render.fps / scene.render.fps_base
         first, last = action.frame_range
         seconds = max(last - first, 0.0) / scene_fps
@@ -120,11 +103,13 @@ def held_out(entry: dict[str, Any], names: list[str]) -> list[bool]:
 
 def bake(entry: dict[str, Any], folder: Path) -> Asset:
     """One rig of the index as an Asset; leaves the imported scene behind, without its meshes."""
-    import_file(folder / entry["name"] / entry["file"])
+    path = folder / entry["name"] / entry["file"]
+    neutral = neutral_pose(path)
+    import_file(path)
     armature = main_armature()
     rig = read_rig(armature)
-    up = np.array(armature.matrix_world.to_3x3().inverted_safe() @ _world_up())
-    sampler = ClipSampler(armature, rig.names)
+    up = np.array(armature.matrix_world.to_3x3().inverted_safe() @ Vector((0, 0, 1)))
+    sampler = ClipSampler(armature, rig.names, neutral)
     actions = actions_of(armature)
     flags = held_out(entry, [action.name for action in actions])
     clips = []
@@ -136,12 +121,6 @@ def bake(entry: dict[str, Any], folder: Path) -> Asset:
     notes = {"species": entry.get("species", ""), "source": entry.get("source", ""), "file": entry["file"], "armature": armature.name}
     license_name = str(entry["license"]).split(" ")[0]
     return Asset(entry["name"], _thinned(rig), tuple(clips), up / np.linalg.norm(up), entry["kind"], entry["split"], license_name, notes)
-
-
-def _world_up() -> Any:
-    from mathutils import Vector  # exists only once bpy is imported
-
-    return Vector((0, 0, 1))
 
 
 def _thinned(rig: Rig) -> Rig:
@@ -166,7 +145,9 @@ def main(argv: list[str] | None = None) -> int:
             log.exception("%s failed", entry["name"])
             failed.append(f"{entry['name']}: {error}")
             continue
-        save_asset(asset, args.out / f"{entry['name']}.npz")
+        # A training that watches the folder must never meet a half-written file.
+        save_asset(asset, args.out / f".{entry['name']}.npz")
+        (args.out / f".{entry['name']}.npz").replace(args.out / f"{entry['name']}.npz")
         triangles = len(asset.rig.mesh.triangles) if asset.rig.mesh is not None else 0
         log.info("%-34s %3d bones %3d driven %2d detached %3d clips %5d frames %5d triangles", asset.name, len(asset.rig), asset.rig.driven.sum(),
                  (asset.rig.carriers != asset.rig.parents).sum(), len(asset.clips), sum(len(c.pose) for c in asset.clips), triangles)
