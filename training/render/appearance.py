@@ -37,6 +37,7 @@ class Light:
 
     elevation, azimuth: the sun's place, radians. sun, sky, ground: (3,) linear colours. wrap: how far light creeps round an edge.
     shadow: 0..1 darkness of cast shadows. softness: of their edge, share of the subject's size. exposure: factor. balance: (3,) factors.
+    dapple: (3,) darkness, frequency (patches in the subject's size) and offset of the shade of leaves.
     """
 
     elevation: float
@@ -49,6 +50,7 @@ class Light:
     softness: float
     exposure: float
     balance: np.ndarray
+    dapple: np.ndarray
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> Light:
@@ -63,7 +65,8 @@ class Light:
             elevation = np.radians(rng.uniform(65, 88))
         softness = rng.uniform(0.002, 0.04) + 0.12 * (1 - hard) ** 2
         return cls(elevation, rng.uniform(-np.pi, np.pi), sun, sky, ground, rng.uniform(0, 0.4), float(np.clip(0.15 + hard * rng.uniform(0.6, 1.2), 0, 0.95)),
-                   softness, float(np.exp(rng.normal(0.0, 0.3))), np.exp(rng.normal(0, 0.05, 3)))
+                   softness, float(np.exp(rng.normal(0.0, 0.3))), np.exp(rng.normal(0, 0.05, 3)),
+                   np.array([rng.uniform(0.3, 0.95) if rng.random() < 0.15 else 0.0, np.exp(rng.uniform(0.4, 2.2)), rng.uniform(0, 30)]))
 
     def direction(self, up: np.ndarray) -> np.ndarray:
         """Unit vector (3,) to the sun in the camera frame, given up (3,) there; azimuth 0 is behind the camera."""
@@ -74,9 +77,10 @@ class Light:
         return np.cos(self.elevation) * flat + np.sin(self.elevation) * up
 
     def pack(self, up: np.ndarray, size: float) -> np.ndarray:
-        """The row that shading.shade reads (20,) float32; size is the subject's, in camera-frame units."""
-        return np.concatenate([self.direction(up), up, self.sun, self.sky, self.ground,
-                               [self.exposure, self.wrap, self.shadow, 0.025 * size, 0.0]]).astype(np.float32)
+        """The row that shading.shade reads (LIGHT_SIZE,) float32; size is the subject's, in camera-frame units."""
+        darkness, frequency, offset = self.dapple
+        return np.concatenate([self.direction(up), up, self.sun, self.sky, self.ground, [self.exposure, self.wrap, self.shadow, 0.025 * size, 0.0],
+                               [darkness, frequency / size, offset]]).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +115,7 @@ class Look:
         mesh = _tint(rng, np.asarray(mesh_colors, np.float64))
         return cls(base, belly, rng.uniform(0.2, 1.0) if kind == "procedural" and rng.random() < 0.6 else 0.0, np.asarray(cloud), mesh,
                    {"procedural": 0.0, "mesh": rng.uniform(0.8, 1.0), "flat": 0.0}[str(kind)], _coat(rng, base, str(kind)),
-                   rng.uniform(0.2, 0.9) if rng.random() < 0.3 else 0.0, Light.random(rng), np.array([0.0, 0.0, 1.0]) if up is None else np.asarray(up))
+                   rng.uniform(0.1, 0.8) if rng.random() < 0.2 else 0.0, Light.random(rng), np.array([0.0, 0.0, 1.0]) if up is None else np.asarray(up))
 
     def albedo(self, normals: np.ndarray, backdrop: np.ndarray | None = None) -> np.ndarray:
         """Linear colour (V, 3) float32 of the vertices; normals (V, 3) at rest, backdrop (3,) sRGB mean for camouflage."""

@@ -8,7 +8,6 @@ import numpy as np
 from .compiled import compiled
 from .scenery import SHEET
 
-
 SOFT_SHEET = cv2.GaussianBlur(SHEET, (0, 0), 0.7) * 2.2
 
 
@@ -85,7 +84,7 @@ def _drift(rng: np.random.Generator, count: int) -> np.ndarray:
 def _tone(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Exposure, gamma, contrast, saturation by channel gains, sometimes grey, and grain."""
     count = len(images)
-    if rng.random() < 0.05:
+    if rng.random() < 0.03:
         images = np.repeat((images @ np.array([0.3, 0.59, 0.11])).astype(np.uint8)[..., None], 3, -1)
     level = np.arange(256) / 255.0
     gamma, gain, lift = np.exp(rng.normal(0, 0.15)), np.exp(rng.normal(0, 0.12)), max(0.0, rng.normal(0, 0.03))

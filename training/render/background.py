@@ -33,7 +33,7 @@ class Background:
     @classmethod
     def random(cls, rng: np.random.Generator) -> Background:
         """Draw a scene."""
-        occluder = str(rng.choice(["bars", "blob", "box", "blades", "leaves"])) if rng.random() < 0.25 else ""
+        occluder = str(rng.choice(["bars", "blob", "box", "blades", "leaves"])) if rng.random() < 0.2 else ""
         pan = rng.normal(0, 0.03, 2) * np.array([1.0, 0.3]) if rng.random() < 0.4 else np.zeros(2)
         return cls(int(rng.integers(2 ** 62)), occluder, rng.uniform(1.0, 1.5), pan, rng.uniform(0, 0.006) if rng.random() < 0.3 else 0.0)
 

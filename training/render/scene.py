@@ -13,6 +13,7 @@ from .background import Background
 from .shadow import Sun, sky_occlusion
 
 DOWN = np.array([0.0, -1.0, 0.0])
+GHOSTS = 4.0  # pixels of motion blur above which four moments would be seen as four edges
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,8 @@ def render_clip(vertices: np.ndarray, triangles: np.ndarray, rest_vertices: np.n
     heights = np.full(count, np.einsum("tvc,tc->tv", vertices, ups).min() if ground_height is None else ground_height)
     if shutter is None:
         shutter = rng.uniform(0.1, 0.9) if rng.random() < 0.45 else 0.0
+    if shutter > 0 and samples == 2 and shutter * _travel(world, intrinsics[middle], middle) > GHOSTS:
+        samples = 3
     drawer = _Drawer(world, look, size, samples, shutter, float(np.ptp(vertices[middle], 0).max()), up_cam is not None)
     images, mask = np.empty((count, size, size, 3), np.uint8), np.empty((count, size, size), np.uint8)
     nearness = np.empty((count, size, size), np.float32)
@@ -97,6 +100,14 @@ def render_clip(vertices: np.ndarray, triangles: np.ndarray, rest_vertices: np.n
         mask[outside], images[outside] = 0, (background.mean_color() * 255).astype(np.uint8)
     with np.errstate(divide="ignore"):
         return Rendered(images, mask, 1.0 / nearness, outside)
+
+
+def _travel(world: _World, intrinsics: np.ndarray, index: int) -> float:
+    """Pixels that the fastest twentieth of the vertices move in a frame."""
+    points = world.points[index]
+    near = world.points[min(index + 1, len(world.points) - 1)] - points if world.velocity is None else world.velocity[index]
+    speed = np.abs(near[::5, :2]).max(1) * intrinsics[0] / np.maximum(points[::5, 2], raster.NEAR)
+    return float(np.partition(speed, -(len(speed) // 20) - 1)[-(len(speed) // 20) - 1])
 
 
 def companion(rng: np.random.Generator, subject: Creature, up: np.ndarray) -> Creature:
@@ -184,8 +195,8 @@ class _Drawer:
         shading.shade(self.ids, self.nearness, moments, self.normals, world.triangles, world.owner, world.rest, world.albedo, world.occlusion,
                       world.coats, shading.LATTICE, intrinsics, self.samples, light, sun.map, sun.matrix, sun.focal, self.color, self.cover,
                       self.subject, nearness)
-        shading.composite(self.color, self.cover, backdrop, self.balance, intrinsics, up, ground, self.falls, sun.map, sun.matrix, sun.focal,
-                          float(light[19]), self.picture)
+        shading.composite(self.color, self.cover, backdrop, self.balance, intrinsics, up, ground, self.falls, shading.LATTICE, light,
+                          sun.map, sun.matrix, sun.focal, self.picture)
         return self.picture, self.subject
 
     def _moments(self, index: int) -> np.ndarray:

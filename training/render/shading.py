@@ -13,6 +13,7 @@ from .raster import barycentric
 (ACCENT, STRIPE, STRIPE_FREQUENCY, AXIS, BLOTCH, FREQUENCY, THRESHOLD, SOFTNESS, STRENGTH, OFFSET, DETAIL, DETAIL_FREQUENCY, SPECULAR, SHININESS,
  FUZZ, FLAT, STRETCH, MIRROR) = (0, 3, 4, 5, 8, 9, 10, 11, 12, 13, 16, 17, 18, 19, 20, 21, 22, 25)
 COAT_SIZE = 26
+LIGHT_SIZE = 23
 TURNS = np.stack([np.cos(np.arange(16) * np.pi / 32), np.sin(np.arange(16) * np.pi / 32)], 1)
 LATTICE = np.random.default_rng(5).uniform(-1.0, 1.0, (32, 32, 32)).astype(np.float32)
 
@@ -83,6 +84,15 @@ def lit(shadow_map, to_light, fx, x, y, z, bias, spread, turn):  # type: ignore[
 
 
 @compiled(inline="always")
+def dappled(lattice, to_light, light, x, y, z):  # type: ignore[no-untyped-def]
+    """Share of the sun that foliage, fixed in the camera frame, lets through to a point."""
+    u = (to_light[0, 0] * x + to_light[0, 1] * y + to_light[0, 2] * z) * light[21]
+    v = (to_light[1, 0] * x + to_light[1, 1] * y + to_light[1, 2] * z) * light[21]
+    noise = value_noise(lattice, u, v, light[22]) + 0.5 * value_noise(lattice, 2.1 * u, 2.1 * v, light[22] + 9.5)
+    return 1.0 - light[20] * min(1.0, max(0.0, 0.5 + 2.5 * noise))
+
+
+@compiled(inline="always")
 def surface(points, triangle, dx, dy, normals, rest, albedo, occlusion, p, lattice, light, shadow_map, to_light, light_fx, turn):  # type: ignore[no-untyped-def]
     """Colour (square root of light, three channels) where the ray (dx, dy, 1) meets a triangle, both faces alike."""
     wa, wb, wc, z = barycentric(points, triangle, dx, dy)
@@ -102,6 +112,8 @@ def surface(points, triangle, dx, dy, normals, rest, albedo, occlusion, p, latti
     sun = max(0.0, (nx * light[0] + ny * light[1] + nz * light[2] + light[16]) / (1.0 + light[16]))
     if sun > 0.0 and light[17] > 0.0:
         sun *= 1.0 - light[17] * (1.0 - lit(shadow_map, to_light, light_fx, dx * z, dy * z, z, light[18], light[19], turn))
+        if light[20] > 0.0:
+            sun *= dappled(lattice, to_light, light, dx * z, dy * z, z)
     height = 0.5 + 0.5 * (nx * light[3] + ny * light[4] + nz * light[5])
     open_sky = wa * occlusion[a] + wb * occlusion[b] + wc * occlusion[c]
     gloss = 0.0
@@ -130,7 +142,8 @@ def shade(ids, nearness, points, normals, triangles, owner, rest, albedo, occlus
     ids, nearness: (S·samples, S·samples) of rasterize; points: (M, V, 3) per moment, M is 1 or samples² (one per sample position).
     normals: (V, 3) of the middle moment; owner: (F,) creature of a triangle, 0 is the subject; rest: (V, 3) normalised; albedo: (V, 3) linear.
     occlusion: (V,) share of the sky that is seen; coats: (creatures, COAT_SIZE).
-    light: (20,) direction to the light, up, sun colour, sky colour, ground colour, exposure, wrap, shadow strength, bias, softness of the shadow.
+    light: (LIGHT_SIZE,) direction to the light, up, sun colour, sky colour, ground colour, exposure, wrap, darkness of shadows, bias, radius of
+    soft shadows in texels, darkness, frequency and offset of dapples.
     color: (S, S, 3) premultiplied square root of light; cover, subject: (S, S) 0..1; depth: (S, S) subject's inverse depth. All written.
     """
     size, moments = color.shape[0], points.shape[0]
@@ -176,12 +189,12 @@ def seen_from(points, normals, shadow_map, to_light, light_fx, toward, bias, tot
 
 
 @compiled()
-def composite(color, cover, backdrop, gain, intrinsics, up, height, shadow, shadow_map, to_light, light_fx, spread, out):  # type: ignore[no-untyped-def]
+def composite(color, cover, backdrop, gain, intrinsics, up, height, shadow, lattice, light, shadow_map, to_light, light_fx, out):  # type: ignore[no-untyped-def]
     """Lay a shaded picture over its backdrop, with the shadow that falls on the ground plane up·p = height.
 
     color: (S, S, 3) premultiplied; backdrop: (S, S, 3) uint8; gain: (3,) white balance of the result; shadow: 0..1 darkness; out: (S, S, 3) float32 0..255.
     """
-    size = color.shape[0]
+    size, spread = color.shape[0], light[19]
     fx, fy, cx, cy = intrinsics[0], intrinsics[1], intrinsics[2], intrinsics[3]
     for row in range(size):
         dy = (row + 0.5 - cy) / fy
@@ -195,7 +208,10 @@ def composite(color, cover, backdrop, gain, intrinsics, up, height, shadow, shad
                 if z > 0.0:
                     turn = row * 7 + column * 13
                     inner = lit(shadow_map, to_light, light_fx, dx * z, dy * z, z, 0.0, spread * 0.5, turn + 5)
-                    dim = 1.0 - shadow * (1.0 - 0.5 * inner - 0.5 * lit(shadow_map, to_light, light_fx, dx * z, dy * z, z, 0.0, spread, turn))
+                    seen = 0.5 * inner + 0.5 * lit(shadow_map, to_light, light_fx, dx * z, dy * z, z, 0.0, spread, turn)
+                    if light[20] > 0.0:
+                        seen *= dappled(lattice, to_light, light, dx * z, dy * z, z)
+                    dim = 1.0 - shadow * (1.0 - seen)
             for channel in range(3):
                 value = color[row, column, channel] * 255.0 + rest * dim * backdrop[row, column, channel]
                 out[row, column, channel] = min(255.0, max(0.0, value * gain[channel]))
