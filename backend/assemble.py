@@ -10,7 +10,7 @@ from .body_points import Body, Crop
 from .camera import Camera, view_rotation
 from .finish.root import keep_yaw, solve_translation
 from .finish.smoothing import from_local, to_local
-from .kinematics import bone_rotations, pose_along_carriers
+from .kinematics import bone_rotations, carrier_offsets, heads_from_offsets, pose_along_carriers
 from .motion import Motion
 from .quaternions import interpolate
 from .reference import Reference
@@ -79,10 +79,10 @@ def _join(rig: Rig, first: Motion, second: Motion, start: float, end: float) -> 
         w = weight.reshape(-1, *(1,) * (x.ndim - 1))
         return np.concatenate([x[a], (1 - w) * x[share_a] + w * y[share_b], y[b]]).astype(x.dtype)
 
+    rotations = np.concatenate([first.rotations[a], from_local(rig, local), second.rotations[b]])
+    offsets = mix(carrier_offsets(rig, first.rotations, first.heads), carrier_offsets(rig, second.rotations, second.heads))
     return Motion(
-        np.concatenate([first.times, second.times[b]]),
-        np.concatenate([first.rotations[a], from_local(rig, local), second.rotations[b]]),
-        mix(first.heads, second.heads), mix(first.confidence, second.confidence), mix(first.joints_2d, second.joints_2d),
+        np.concatenate([first.times, second.times[b]]), rotations, heads_from_offsets(rig, rotations, offsets), mix(first.confidence, second.confidence), mix(first.joints_2d, second.joints_2d),
     )
 
 

@@ -56,24 +56,26 @@ def read_body(rig: Rig, surface_points: int, keep: np.ndarray | None = None) -> 
         chief = rig.mesh.bones[np.arange(len(rig.mesh.bones)), rig.mesh.weights.argmax(1)]
         sure = rig.mesh.weights.max(1) > 0.5
         for row, bone in enumerate(bones):
-            near = rig.mesh.vertices[(chief == bone) & sure]
+            near = rig.mesh.vertices[(chief == bone) & sure].astype(np.float64)
             if len(near):
-                local = near @ inverse[row, :3, :3].T + inverse[row, :3, 3]
-                chosen = _spread(local, offsets[row, 1], surface_points, _LEAST_OFFSET * rig.size)
-                offsets[row, 2 : 2 + len(chosen)] = chosen
+                # chosen in the armature's frame: the bone's own axes must not decide between equals
+                chosen = _spread(near, rig.rest[bone, :3, 3], rig.ends[bone], surface_points, _LEAST_OFFSET * rig.size)
+                offsets[row, 2 : 2 + len(chosen)] = chosen @ inverse[row, :3, :3].T + inverse[row, :3, 3]
                 mask[row, 2 : 2 + len(chosen)] = True
     return Body(bones, carriers, offsets, mask, rig.rest[bones, :3, :3], rig.size)
 
 
-def _spread(points: np.ndarray, end: np.ndarray, count: int, least: float) -> np.ndarray:
-    """Up to `count` of the points (V, 3), far from the axis 0–end and from each other (farthest point sampling)."""
-    length = float(np.linalg.norm(end))
-    axis = end / length if length > 1e-9 else np.array([0.0, 1.0, 0.0])
-    across = points - np.clip(points @ axis, 0, length)[:, None] * axis
+def _spread(points: np.ndarray, head: np.ndarray, end: np.ndarray, count: int, least: float) -> np.ndarray:
+    """Up to `count` of the points (V, 3), far from the segment head–end and from each other (farthest point sampling)."""
+    length = float(np.linalg.norm(end - head))
+    axis = (end - head) / length if length > 1e-9 else np.array([0.0, 1.0, 0.0])
+    across = points - head - np.clip((points - head) @ axis, 0, length)[:, None] * axis
     distance = np.linalg.norm(across, axis=1)
+    # symmetric bodies are full of ties: the earlier vertex wins by a hair, whatever the rounding
+    early = 1 - 1e-3 * np.arange(len(points)) / len(points)
     chosen: list[int] = []
     while len(chosen) < count and distance.max() > least:
-        pick = int(distance.argmax())
+        pick = int((distance * early).argmax())
         chosen.append(pick)
         distance = np.minimum(distance, np.linalg.norm(points - points[pick], axis=1))
     return points[chosen]

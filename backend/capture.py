@@ -17,7 +17,7 @@ from .camera import Camera
 from .errors import CaptureError
 from .finish.honour import honour
 from .finish.smoothing import smooth
-from .kinematics import bone_rotations, pose_along_carriers
+from .kinematics import bone_rotations
 from .motion import Motion
 from .progress import CancelToken, Progress
 from .reference import Reference
@@ -240,14 +240,8 @@ def _finish(request: CaptureRequest, raw: Motion) -> Motion:
     motion = smooth(rig, raw, request.settings.smoothing)
     aligned = sorted((r for r in request.references if r.time is not None and raw.times[0] - 1e-6 <= r.time <= raw.times[-1] + 1e-6), key=lambda r: r.time or 0.0)
     if not aligned:
-        return _rejoin(rig, motion, request.references[0])
+        return motion
     rotations = np.stack([bone_rotations(r.pose) for r in aligned])
     heads = np.stack([r.pose[:, :3, 3] for r in aligned])
     times = np.array([r.time for r in aligned], np.float64)
-    return _rejoin(rig, honour(rig, motion, times, rotations, heads), aligned[0])
-
-
-def _rejoin(rig: Rig, motion: Motion, reference: Reference) -> Motion:
-    """Heads from the rotations again, so that smoothing and bending leave no limb apart."""
-    heads = pose_along_carriers(rig, motion.rotations, reference.pose, motion.heads)
-    return motion.with_pose(motion.rotations, heads)
+    return honour(rig, motion, times, rotations, heads)

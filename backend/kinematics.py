@@ -97,6 +97,26 @@ def pose_along_carriers(rig: Rig, rotations: np.ndarray, reference_pose: np.ndar
     return heads
 
 
+def carrier_offsets(rig: Rig, rotations: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    """Heads (..., J, 3) in their carriers' axes, from the carriers' heads; roots keep their own."""
+    offsets = np.array(heads, np.float64)
+    linked = np.flatnonzero(rig.carriers >= 0)
+    above = rig.carriers[linked]
+    apart = heads[..., linked, :] - heads[..., above, :]
+    offsets[..., linked, :] = np.einsum("...jba,...jb->...ja", rotations[..., above, :, :], apart)
+    return offsets
+
+
+def heads_from_offsets(rig: Rig, rotations: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """The inverse of carrier_offsets."""
+    heads = np.array(offsets, np.float64)
+    for bone in rig.carrier_order:
+        carrier = rig.carriers[bone]
+        if carrier >= 0:
+            heads[..., bone, :] = heads[..., carrier, :] + np.einsum("...ab,...b->...a", rotations[..., carrier, :, :], offsets[..., bone, :])
+    return heads
+
+
 def inverse_affine(matrix: np.ndarray) -> np.ndarray:
     """Inverse (..., 4, 4) of affine matrices by cofactors: many times faster than a general inverse on large batches."""
     linear = matrix[..., :3, :3]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..kinematics import carrier_offsets, heads_from_offsets
 from ..motion import Motion
 from ..quaternions import interpolate
 from ..rig import Rig
@@ -14,23 +15,26 @@ def honour(rig: Rig, motion: Motion, times: np.ndarray, rotations: np.ndarray, h
     """Bend a motion so that it passes through the animator's poses.
 
     times: (N,) seconds of the aligned references, sorted. rotations: (N, J, 3, 3), heads: (N, J, 3), armature frame. The residual of each
-    parent-local rotation is interpolated spherically between neighbouring references and held outside them.
+    parent-local rotation is interpolated spherically between neighbouring references and held outside them; that of each head linearly,
+    in its carrier's axes.
     """
     if not len(times):
         return motion
     local, wanted = to_local(rig, motion.rotations), to_local(rig, rotations)
     index = np.array([int(np.abs(motion.times - t).argmin()) for t in times])
     residual = np.swapaxes(local[index], -1, -2) @ wanted
-    shift = heads - motion.heads[index]
-    bent, moved = np.empty_like(local), np.empty_like(motion.heads)
+    offsets = carrier_offsets(rig, motion.rotations, motion.heads)
+    shift = carrier_offsets(rig, rotations, heads) - offsets[index]
+    bent, moved = np.empty_like(local), np.empty_like(offsets)
     for k in range(len(motion)):
         after = int(np.searchsorted(times, motion.times[k]))
         if after == 0 or after == len(times):
             n = min(after, len(times) - 1)
-            bent[k], moved[k] = local[k] @ residual[n], motion.heads[k] + shift[n]
+            bent[k], moved[k] = local[k] @ residual[n], offsets[k] + shift[n]
             continue
         share = (motion.times[k] - times[after - 1]) / (times[after] - times[after - 1])
         bent[k] = local[k] @ interpolate(residual[after - 1], residual[after], share)
-        moved[k] = motion.heads[k] + (1 - share) * shift[after - 1] + share * shift[after]
+        moved[k] = offsets[k] + (1 - share) * shift[after - 1] + share * shift[after]
     # products of many rotations drift from orthogonality by rounding alone; the keys must not
-    return motion.with_pose(nearest(from_local(rig, bent)), moved)
+    result = nearest(from_local(rig, bent))
+    return motion.with_pose(result, heads_from_offsets(rig, result, moved))

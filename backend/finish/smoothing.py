@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kinematics import bone_rotations
+from ..kinematics import bone_rotations, carrier_offsets, heads_from_offsets
 from ..motion import Motion
 from ..rig import Rig
 
@@ -66,8 +66,9 @@ def from_local(rig: Rig, local: np.ndarray) -> np.ndarray:
 
 
 def smooth(rig: Rig, motion: Motion, seconds: float) -> Motion:
-    """Parent-local rotations and the roots' heads, each by its own Gaussian; other heads follow when the pose is put together."""
+    """Parent-local rotations, and heads in their carriers' axes, each by its own Gaussian: no limb comes apart."""
     if seconds <= 0 or len(motion) < 2:
         return motion
     rotations = from_local(rig, mean_rotations(motion.times, to_local(rig, motion.rotations), seconds))
-    return motion.with_pose(rotations, gaussian_in_time(motion.times, motion.heads, seconds))
+    offsets = gaussian_in_time(motion.times, carrier_offsets(rig, motion.rotations, motion.heads), seconds)
+    return motion.with_pose(rotations, heads_from_offsets(rig, rotations, offsets))

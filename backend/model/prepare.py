@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..body_points import Body, Crop, view_orientations, view_points
 from ..camera import Camera
+from ..kinematics import bone_rotations
 from .batch import ModelInput
 from .skeleton_graph import skeleton_graph
 
@@ -31,16 +32,8 @@ class PosedCrop:
 def posed_crop(body: Body, camera: Camera, crop: Crop, pose: np.ndarray, image: np.ndarray, mask: np.ndarray, time: float) -> PosedCrop:
     """A reference from a camera of one time and a pose (all bones, 4, 4)."""
     uv, xyz = view_points(body, camera, crop, body.points(pose))
-    orientation = view_orientations(camera, crop, proper(pose[body.bones]))
+    orientation = view_orientations(camera, crop, bone_rotations(pose[body.bones]))
     return PosedCrop(image, mask, uv, xyz, orientation, view_orientations(camera, crop, body.rest), time)
-
-
-def proper(matrices: np.ndarray) -> np.ndarray:
-    """Nearest rotations (…, 3, 3) to the linear parts of (…, 4, 4): Gram-Schmidt suffices, since poses hardly shear."""
-    x = matrices[..., :3, 0] / np.linalg.norm(matrices[..., :3, 0], axis=-1, keepdims=True).clip(1e-12)
-    y = matrices[..., :3, 1] - (x * matrices[..., :3, 1]).sum(-1, keepdims=True) * x
-    y = y / np.linalg.norm(y, axis=-1, keepdims=True).clip(1e-12)
-    return np.stack([x, y, np.cross(x, y)], -1)
 
 
 def images_to_tensor(images: np.ndarray) -> Tensor:

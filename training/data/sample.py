@@ -9,13 +9,12 @@ import torch
 
 from ...backend.body_points import Body, Crop, crop_around, read_body, view_orientations, view_points
 from ...backend.camera import Camera
-from ...backend.kinematics import skin
+from ...backend.kinematics import bone_rotations, skin
 from ...backend.model.batch import ModelInput
 from ...backend.model.config import SURFACE_POINTS
-from ...backend.model.prepare import PosedCrop, images_to_tensor, model_input, proper
+from ...backend.model.prepare import PosedCrop, images_to_tensor, model_input
 from ..render import Background, Look, augment, render_clip
 from .asset import Asset, AssetClip
-
 
 _PAINTED = 3  # scenes that one batch paints
 
@@ -183,7 +182,7 @@ class SampleMaker:
         )
         mask = rendered.mask
         images = _on_grey(rendered.images, mask) if plain else augment(rendered.images, rng, mask)
-        return Shot(camera, crop, points, proper(pose[:, body.bones]), images, mask, times)
+        return Shot(camera, crop, points, bone_rotations(pose[:, body.bones]), images, mask, times)
 
     def _references(self, rng: np.random.Generator, body: Body, shot: Shot, count: int, aligned: bool) -> list[PosedCrop]:
         loose = aligned and rng.random() < self.config.loose_share
@@ -209,7 +208,7 @@ class SampleMaker:
         camera = random_camera(rng, points[..., 0, :].mean(1), body.size, np.asarray(asset.up), times)
         crop = random_crop(rng, camera.project(points.reshape(len(chosen), -1, 3)), 1)
         uv, xyz = view_points(body, camera, crop, points)
-        orientation = view_orientations(camera, crop, proper(pose[:, body.bones]))
+        orientation = view_orientations(camera, crop, bone_rotations(pose[:, body.bones]))
         rest = view_orientations(camera.at(0), Crop(crop.center[0], crop.side[0]), body.rest)
         empty = np.zeros((1, 1, 3), np.uint8)
         reference = PosedCrop(empty, np.zeros((1, 1), np.float32), uv[0], xyz[0], orientation[0], rest, float(times[0]))
