@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import bpy
@@ -46,7 +47,9 @@ def _material_colors(mesh: bpy.types.Mesh, material: bpy.types.Material | None, 
 
 def _sources(material: bpy.types.Material) -> Iterator[tuple[bpy.types.Node | None, tuple[float, ...]]]:
     """Nodes (or constants) that could give the colour, nearest to the output and most telling first."""
-    tree = material.node_tree if getattr(material, "use_nodes", True) else None
+    with warnings.catch_warnings():  # from Blender 5 on nodes are always used and asking is deprecated
+        warnings.simplefilter("ignore", DeprecationWarning)
+        tree = material.node_tree if getattr(material, "use_nodes", True) else None
     output = tree.get_output_node("ALL") if tree is not None else None
     if output is None:
         return
