@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from mocap_anything.backend.kinematics import skin
 from mocap_anything.training.data.asset import Asset
 from mocap_anything.training.zoo import PLANS, make_creature
@@ -20,8 +19,10 @@ def creatures() -> list[Asset]:
 def test_same_seed_same_creature() -> None:
     for plan in PLANS:
         a, b = (make_creature(np.random.default_rng(5), plan, clips=2, frames=8) for _ in range(2))
-        assert a.name == b.name and a.rig.names == b.rig.names
-        assert np.array_equal(a.rig.rest, b.rig.rest) and np.array_equal(a.rig.mesh.colors, b.rig.mesh.colors)
+        assert a.name == b.name
+        assert a.rig.names == b.rig.names
+        assert np.array_equal(a.rig.rest, b.rig.rest)
+        assert np.array_equal(a.rig.mesh.colors, b.rig.mesh.colors)
         assert all(np.array_equal(x.pose, y.pose) and x.name == y.name for x, y in zip(a.clips, b.clips, strict=True))
         other = make_creature(np.random.default_rng(6), plan, frames=8)
         assert a.rig.rest.shape != other.rig.rest.shape or not np.allclose(a.rig.rest, other.rig.rest)
@@ -29,7 +30,8 @@ def test_same_seed_same_creature() -> None:
 
 def test_rigs_are_plausible(creatures: list[Asset]) -> None:
     counts = np.array([len(a.rig) for a in creatures])
-    assert counts.min() >= 5 and counts.max() <= 110
+    assert counts.min() >= 5
+    assert counts.max() <= 110
     assert {a.plan for a in creatures} == set(PLANS)
     for asset in creatures:
         rig, mesh = asset.rig, asset.rig.mesh
@@ -46,11 +48,15 @@ def test_meshes_are_closed_and_the_right_way_out(creatures: list[Asset]) -> None
     for asset in creatures:
         mesh = asset.rig.mesh
         assert 300 < len(mesh.triangles) <= 3200
-        assert np.isfinite(mesh.vertices).all() and mesh.colors.min() >= 0 and mesh.colors.max() <= 1
-        assert np.allclose(mesh.weights.sum(1), 1, atol=1e-5) and mesh.weights.min() >= 0
+        assert np.isfinite(mesh.vertices).all()
+        assert mesh.colors.min() >= 0
+        assert mesh.colors.max() <= 1
+        assert np.allclose(mesh.weights.sum(1), 1, atol=1e-5)
+        assert mesh.weights.min() >= 0
         edges = np.concatenate([mesh.triangles[:, [i, (i + 1) % 3]] for i in range(3)])
         forward = {(int(a), int(b)) for a, b in edges}
-        assert len(forward) == len(edges) and all((b, a) in forward for a, b in forward), "every edge must have its opposite: closed, one winding"
+        assert len(forward) == len(edges), "no edge twice in the same direction"
+        assert all((b, a) in forward for a, b in forward), "every edge must have its opposite: closed, one winding"
         p, q, r = (mesh.vertices[mesh.triangles[:, i]].astype(float) - mesh.vertices.mean(0) for i in range(3))
         assert np.einsum("fi,fi->", p, np.cross(q, r)) > 0, "normals must point outward"
 
@@ -58,9 +64,12 @@ def test_meshes_are_closed_and_the_right_way_out(creatures: list[Asset]) -> None
 def test_poses_are_rigid_and_hang_together(creatures: list[Asset]) -> None:
     for asset in creatures:
         rig, pose = asset.rig, asset.clips[0].pose.astype(float)
-        assert pose.shape == (12, len(rig), 4, 4) and asset.clips[0].pose.dtype == np.float32 and np.isfinite(pose).all()
+        assert pose.shape == (12, len(rig), 4, 4)
+        assert asset.clips[0].pose.dtype == np.float32
+        assert np.isfinite(pose).all()
         rotation = pose[..., :3, :3]
-        assert np.abs(rotation @ np.swapaxes(rotation, -1, -2) - np.eye(3)).max() < 1e-4 and np.linalg.det(rotation).min() > 0.99
+        assert np.abs(rotation @ np.swapaxes(rotation, -1, -2) - np.eye(3)).max() < 1e-4
+        assert np.linalg.det(rotation).min() > 0.99
         held = np.flatnonzero(rig.carriers >= 0)
         carrier = rig.carriers[held]
         offset = np.linalg.inv(rig.rest[carrier]) @ rig.rest[held]
@@ -79,7 +88,8 @@ def test_creatures_move_and_stay_in_one_piece(creatures: list[Asset]) -> None:
         rig, pose = asset.rig, asset.clips[0].pose.astype(float)
         points = skin(rig.mesh, rig, pose)
         span = np.linalg.norm(np.ptp(points, axis=1), axis=-1)
-        assert (span < 3 * rig.size).all() and (span > 0.2 * rig.size).all()
+        assert (span < 3 * rig.size).all()
+        assert (span > 0.2 * rig.size).all()
         parents = np.maximum(rig.parents, 0)
         local = np.swapaxes(pose[:, parents, :3, :3], -1, -2) @ pose[..., :3, :3]
         change = np.swapaxes(local[:1], -1, -2) @ local

@@ -7,15 +7,16 @@ from collections.abc import Callable
 import numpy as np
 
 from ..data.asset import Asset, AssetClip
+from .arthropods import arthropod, centipede
 from .biped import biped
 from .body import Body
 from .coat import paint
-from .crawlers import arthropod, fish, snake
 from .perform import bind_pose, perform
 from .quadruped import dragon, lizard, quadruped
 from .rigging import assemble, orientation, plan_layout, pose_rig
 from .skin import build_mesh
-from .strange import blob, centipede, chain, tentacles
+from .strange import blob, chain, tentacles
+from .swimmers import fish, snake
 from .winged import bird, theropod
 
 
@@ -55,7 +56,9 @@ def make_creature(rng: np.random.Generator, plan: str | None = None, clips: int 
     _BUILDERS[plan][0](body)
     bind = bind_pose(body, rng)
     robot = plan == "robot"
-    skin = build_mesh(body, *bind, rigid=bool(rng.random() < (0.9 if robot else 0.08)), box=float(rng.choice([4.0, 8.0])) if robot or rng.random() < 0.1 else 2.0)
+    skin = build_mesh(
+        body, *bind, rigid=bool(rng.random() < (0.9 if robot else 0.08)), box=float(rng.choice([4.0, 8.0])) if robot or rng.random() < 0.1 else 2.0
+    )
     colors = paint(rng, skin, parts=robot or rng.random() < 0.2)
     layout, place = plan_layout(body, rng)
     turn_world, scale, up = orientation(rng)

@@ -1,22 +1,22 @@
-"""What creatures do on the spot: idle, look round, sit, lie, rear, jump, bite, wave, and sequences of random poses."""
+"""What creatures do on the spot: idle, look round, sit, lie, rear, jump, bite, wave."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from .gaits import raise_head, smooth_noise_1, tuck
 from .motion import Motion, key_curve, smooth_noise
+from .waves import raise_head
 
 
 def idle(motion: Motion, vigour: float) -> None:
     """Breathing, weight shifts, looking about, ears and tail that never rest."""
     u = motion.uniform
     breath = np.sin(2 * np.pi * (u(0.2, 0.8) * motion.times + u(0, 1)))
-    scale = _leg_length(motion)
+    scale = leg_length(motion)
     motion.place[:, 2] += scale * (0.012 * breath - u(0.0, 0.15))
     motion.place[:, :2] += scale * 0.06 * vigour * smooth_noise(motion.rng, motion.frames, motion.seconds, 0.5, (2,))
     motion.sway += 0.05 * vigour * smooth_noise(motion.rng, motion.frames, motion.seconds, 0.5, (3,))
-    motion.bend("spine", 1, 0.03 * breath + 0.1 * vigour * smooth_noise_1(motion, 0.5))
+    motion.bend("spine", 1, 0.03 * breath + 0.1 * vigour * motion.noise(0.5))
     look_about(motion, vigour)
     tail_and_ears(motion, vigour)
     motion.sided("arm", 0, x=u(0, 0.4), y=u(-0.3, 0.3) + 0.05 * breath)
@@ -24,7 +24,7 @@ def idle(motion: Motion, vigour: float) -> None:
     motion.label.append("idle")
 
 
-def _leg_length(motion: Motion) -> float:
+def leg_length(motion: Motion) -> float:
     heads = motion.body.head
     lengths = [abs(heads[leg.upper][2] - leg.contact[2]) for leg in motion.body.legs]
     return float(np.mean(lengths)) if lengths else 0.5
@@ -32,18 +32,18 @@ def _leg_length(motion: Motion) -> float:
 
 def look_about(motion: Motion, vigour: float) -> None:
     """The neck and head hold a direction, then turn to another."""
-    keys = _moments(motion, motion.uniform(0.5, 2.0))
+    keys = moments(motion, motion.uniform(0.5, 2.0))
     count = len(keys)
     gaze = motion.rng.normal(size=(count, 3)) * np.array([0.15, 0.3, 0.55]) * (0.3 + vigour)
-    curve = key_curve(motion.rng, motion.times, keys, gaze, motion.uniform(1.0, 3.0))
+    curve = key_curve(motion.times, keys, gaze, motion.uniform(1.0, 3.0))
     for axis in range(3):
         motion.bend("neck", axis, curve[:, axis] * (0.8 if axis else 0.3))
         motion.bend("head", axis, curve[:, axis] * 0.6)
     if motion.chance(0.4):
-        motion.bend("jaw", 1, 0.35 * np.clip(smooth_noise_1(motion, 2.0), 0, 1.2))
+        motion.bend("jaw", 1, 0.35 * np.clip(motion.noise(2.0), 0, 1.2))
 
 
-def _moments(motion: Motion, rate: float) -> np.ndarray:
+def moments(motion: Motion, rate: float) -> np.ndarray:
     """Increasing key times that cover the clip, about `rate` a second."""
     count = max(3, int(motion.seconds * rate) + 2)
     gaps = motion.rng.uniform(0.4, 1.6, count)
@@ -56,86 +56,15 @@ def tail_and_ears(motion: Motion, vigour: float) -> None:
     u = motion.uniform
     wag = u(0.3, 3.0) * motion.times + u(0, 1)
     motion.wave("tail", 2, u(0.1, 1.3) * vigour, u(0.1, 0.7), wag, 0.4)
-    motion.bend("tail", 1, u(-0.6, 0.8) + 0.3 * vigour * smooth_noise_1(motion, 0.7))
+    motion.bend("tail", 1, u(-0.6, 0.8) + 0.3 * vigour * motion.noise(0.7))
     for axis in (1, 2):
         motion.wave("trunknose", axis, u(0, 1.5) * vigour, u(0.1, 0.7), 0.3 * wag)
     for key in ("ear1", "ear-1"):
-        motion.bend(key, 1, 0.35 * vigour * smooth_noise_1(motion, 2.0))
-        motion.bend(key, 2, 0.25 * vigour * smooth_noise_1(motion, 2.0))
+        motion.bend(key, 1, 0.35 * vigour * motion.noise(2.0))
+        motion.bend(key, 2, 0.25 * vigour * motion.noise(2.0))
     for key in ("feeler1", "feeler-1"):
-        motion.bend(key, 1, 0.5 * vigour * smooth_noise_1(motion, 2.0))
-        motion.bend(key, 2, 0.4 * vigour * smooth_noise_1(motion, 2.0))
-
-
-_CHANNELS = (
-    ("spine", (0.15, 0.3, 0.3)), ("neck", (0.2, 0.5, 0.5)), ("head", (0.25, 0.35, 0.4)), ("tail", (0.1, 0.6, 0.8)), ("abdomen", (0.1, 0.4, 0.3)),
-    ("front", (0.3, 0.45, 1.6)), ("behind", (0.2, 0.12, 1.6)), ("trunknose", (0.2, 1.0, 0.6)), ("stub1", (0.2, 0.6, 0.3)), ("stub-1", (0.2, 0.6, 0.3)),
-)  # fmt: skip
-
-
-def poses(motion: Motion, vigour: float) -> None:
-    """A sequence of random whole-body poses, feet planted as far as they reach; some feet lifted."""
-    rng, body = motion.rng, motion.body
-    scale = _leg_length(motion)
-    keys = _moments(motion, motion.uniform(0.7, 4.0))
-    count = len(keys)
-    sharp = motion.uniform(1.0, 3.5)
-
-    def channel(size: tuple[float, ...], keep: float) -> np.ndarray:
-        values = rng.normal(size=(count, len(size))) * size * (rng.random((count, len(size))) < keep) * (0.3 + vigour)
-        return key_curve(rng, motion.times, keys, np.clip(values, -2.2 * np.array(size), 2.2 * np.array(size)), sharp)
-
-    motion.sway += channel((0.1, 0.25, 0.2), 0.6)
-    shift = channel((0.12, 0.08, 0.3), 0.6) * scale
-    motion.place[:, :2] += shift[:, :2]
-    motion.place[:, 2] += -np.abs(shift[:, 2]) * (1.0 if motion.chance(0.8) else -0.3)
-    keep = motion.uniform(0.25, 0.8)
-    stalks = tuple((key, (0.6, 1.2, 0.6)) for key in body.chains if key.startswith("stalk"))
-    for key, size in (*_CHANNELS, *stalks):
-        if key in body.chains:
-            curve = channel(size, keep)
-            taper = motion.uniform(-0.7, 0.7)
-            for axis in range(3):
-                motion.bend(key, axis, curve[:, axis], taper)
-    if "jaw" in body.chains:
-        motion.bend("jaw", 1, np.abs(channel((0.4,), 0.5)[:, 0]))
-    _free_limbs(motion, channel)
-    _lifted_feet(motion, keys, sharp, scale, vigour)
-    tail_and_ears(motion, 0.4 * vigour)
-    motion.label.append("poses")
-
-
-def _free_limbs(motion: Motion, channel) -> None:  # type: ignore[no-untyped-def]
-    """Arms, wings and fins through random poses, each side its own, elbows bending the way they can."""
-    for side in (1, -1):
-        for key, size in (("arm", (0.5, 0.9, 0.4)), ("wing", (0.5, 0.25, 0.45)), ("fin", (0.5, 0.3, 0.5))):
-            bones = motion.body.chains.get(f"{key}{side}", [])
-            for i, bone in enumerate(bones):
-                c = channel(size, 0.8) * (1.0 if i == 0 else 0.5)
-                if key == "arm" and i == 0:
-                    c[:, 0] = np.abs(c[:, 0]) * 1.3
-                    c[:, 1] -= 0.4
-                if key == "arm" and i == 1 and len(motion.body.legs) <= 2:
-                    c[:, 1] = -np.abs(c[:, 1]) * 2.2
-                motion.rot[:, bone] += c * np.array([side, 1, side])
-        for name in [k for k in motion.body.chains if k.startswith("finger") and k.endswith(str(side))]:
-            motion.bend(name, 1, -np.abs(channel((1.0,), 0.7)[:, 0]))
-
-
-def _lifted_feet(motion: Motion, keys: np.ndarray, sharp: float, scale: float, vigour: float) -> None:
-    """Some feet leave the ground, one at a time in the main, and come back elsewhere."""
-    legs = motion.body.legs
-    if not legs:
-        return
-    n = len(legs)
-    up = (motion.rng.random((len(keys), n)) < 0.25) * 1.0
-    offset = motion.rng.normal(size=(len(keys), n, 3)) * np.array([0.3, 0.12, 0.2]) * scale
-    offset[..., 2] = np.abs(offset[..., 2]) + 0.12 * scale
-    reach = key_curve(motion.rng, motion.times, keys, offset * up[..., None], sharp) * (0.4 + 0.6 * vigour)
-    motion.reach += reach
-    lifted = key_curve(motion.rng, motion.times, keys, up, sharp)
-    motion.foot += lifted * motion.uniform(0, 0.9)
-    motion.toe += lifted * motion.uniform(-0.2, 0.8)
+        motion.bend(key, 1, 0.5 * vigour * motion.noise(2.0))
+        motion.bend(key, 2, 0.4 * vigour * motion.noise(2.0))
 
 
 def _envelope(motion: Motion) -> np.ndarray:
@@ -180,7 +109,7 @@ def act(motion: Motion, vigour: float) -> None:
 
 def _posture(motion: Motion, name: str, e: np.ndarray, v: float) -> None:
     """Actions of the trunk, feet planted or carried along."""
-    scale, u = _leg_length(motion), motion.uniform
+    scale, u = leg_length(motion), motion.uniform
     legs = motion.body.legs
     hind = np.array([leg.hind for leg in legs], float)
     if name == "sit":
@@ -263,7 +192,13 @@ def _arms(motion: Motion, name: str, e: np.ndarray, v: float) -> None:
         motion.sway[:, 2] += 0.4 * np.sin(beat / 2) * v
         motion.sway[:, 0] += 0.12 * np.sin(beat / 2 + u(0, 6)) * v
         motion.bend("spine", 2, -0.5 * np.sin(beat / 2 + u(0, 2)) * v)
-        motion.sided("arm", 0, x=u(0.2, 1.6) + 0.4 * np.sin(beat / 2 + u(0, 6)), y=u(-0.8, 0.4) + 0.5 * np.sin(beat), opposite=u(-0.8, 0.4) + 0.5 * np.sin(beat + u(0, 6)))
+        motion.sided(
+            "arm",
+            0,
+            x=u(0.2, 1.6) + 0.4 * np.sin(beat / 2 + u(0, 6)),
+            y=u(-0.8, 0.4) + 0.5 * np.sin(beat),
+            opposite=u(-0.8, 0.4) + 0.5 * np.sin(beat + u(0, 6)),
+        )
         motion.sided("arm", 1, y=-u(0.2, 1.6) - 0.4 * np.sin(beat))
         return
     side = motion.rng.choice([-1, 1])
@@ -287,29 +222,3 @@ def _arms(motion: Motion, name: str, e: np.ndarray, v: float) -> None:
         motion.rot[:, arm[1], 0] += 0.6 * np.sin(beat) * e
         motion.rot[:, arm[2], 0] += 0.4 * np.sin(beat - 0.7) * e
     motion.bend("spine", 0, -0.12 * side * e)
-
-
-def fold_wings(motion: Motion, amount: np.ndarray) -> None:
-    """Wings back against the body (amount 1) or spread (0); amount (T,)."""
-    for side in (1, -1):
-        bones = motion.body.chains.get(f"wing{side}", [])
-        for i, bone in enumerate(bones):
-            x, z = (-0.75, 1.3) if i == 0 else (0.0, (-0.45, 0.55, 0.1)[min(i - 1, 2)])
-            motion.rot[:, bone, 0] += side * x * amount
-            motion.rot[:, bone, 2] += side * z * amount
-
-
-def shake(motion: Motion, vigour: float, asleep: float) -> None:
-    """Smooth random motion on every joint within its own looseness, the mixture's last word; a share `asleep` of the bones is left out."""
-    body, rng = motion.body, motion.rng
-    loose = np.radians(np.array(body.loose))
-    tempo = float(np.exp(rng.uniform(np.log(0.4), np.log(6.0))))
-    noise = smooth_noise(rng, motion.frames, motion.seconds, tempo, (len(body), 3))
-    own = rng.lognormal(-0.2, 0.5, (len(body), 1)) * (rng.random((len(body), 1)) >= asleep)
-    motion.rot += np.clip(noise, -2.2, 2.2) * loose * own * vigour
-
-
-def fall_asleep_in_air(motion: Motion) -> None:
-    """Nothing planted: the legs hang (used by creatures that neither walk nor stand in the clip)."""
-    motion.planted = False
-    tuck(motion, motion.uniform(0.0, 0.8))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-Vector = Sequence[float]
+Vector = Sequence[float] | np.ndarray
 
 
 @dataclass
@@ -103,9 +103,7 @@ class Body:
             self.chains[key] = bones
         return bones
 
-    def tube(
-        self, bones: list[int], profile: Sequence[Vector], rings: int, sides: int, anchor: int = -1, soft: float = 0.7, tint: str = "coat"
-    ) -> None:
+    def tube(self, bones: list[int], profile: Sequence[Vector], rings: int, sides: int, anchor: int = -1, soft: float = 0.7, tint: str = "coat") -> None:
         """Add a tube; profile rows may leave out the shifts."""
         rows = [(float(row[0]), float(row[1]), float(row[2]), *(float(x) for x in row[3:]), *[0.0] * (5 - len(row))) for row in profile]
         self.tubes.append(Tube(bones, rows, rings, sides, anchor, soft, tint))

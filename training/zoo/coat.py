@@ -35,7 +35,13 @@ def paint(rng: np.random.Generator, skin: Skin, parts: bool) -> np.ndarray:
     color *= (1 + rng.uniform(0, 0.12) * _noise(rng, points, rng.uniform(5, 30)))[:, None]
     dark = rng.uniform(0.02, 0.2)
     eye = np.full(3, dark) if rng.random() < 0.8 else np.array([0.95, 0.9, 0.6])
-    fixed = {"eye": eye, "dark": np.full(3, dark), "hoof": base * rng.uniform(0.2, 0.7), "beak": third, "mane": base * rng.uniform(0.2, 0.9) if rng.random() < 0.7 else _color(rng)}
+    fixed = {
+        "eye": eye,
+        "dark": np.full(3, dark),
+        "hoof": base * rng.uniform(0.2, 0.7),
+        "beak": third,
+        "mane": base * rng.uniform(0.2, 0.9) if rng.random() < 0.7 else _color(rng),
+    }
     for name, value in fixed.items():
         color[tints == TINTS.index(name)] = value
     if rng.random() < 0.5:

@@ -24,7 +24,7 @@ def smooth_noise(rng: np.random.Generator, frames: int, seconds: float, tempo: f
     return (basis @ values).reshape(frames, *shape)
 
 
-def key_curve(rng: np.random.Generator, times: np.ndarray, keys: np.ndarray, values: np.ndarray, sharp: float = 1.0) -> np.ndarray:
+def key_curve(times: np.ndarray, keys: np.ndarray, values: np.ndarray, sharp: float = 1.0) -> np.ndarray:
     """Ease-in-out interpolation (T, ...) through values (K, ...) at increasing key times; sharp > 1 holds longer and moves faster."""
     k = np.clip(np.searchsorted(keys, times, side="right") - 1, 0, len(keys) - 2)
     f = np.clip((times - keys[k]) / np.maximum(keys[k + 1] - keys[k], 1e-6), 0, 1)
@@ -70,8 +70,21 @@ class Motion:
             times = np.cumsum(np.clip(warp, 0.3, 2.5)) / fps
         j, n = len(body), len(body.legs)
         zeros = np.zeros
-        return Motion(body, rng, frames, fps, times + rng.random() * 10, zeros((frames, j, 3)), zeros((frames, 3)), zeros((frames, 3)), zeros((frames, 3)),
-                      zeros((frames, n)), zeros((frames, n)), zeros((frames, n)), zeros((frames, n, 3)))
+        return Motion(
+            body,
+            rng,
+            frames,
+            fps,
+            times + rng.random() * 10,
+            zeros((frames, j, 3)),
+            zeros((frames, 3)),
+            zeros((frames, 3)),
+            zeros((frames, 3)),
+            zeros((frames, n)),
+            zeros((frames, n)),
+            zeros((frames, n)),
+            zeros((frames, n, 3)),
+        )
 
     @property
     def seconds(self) -> float:
@@ -82,6 +95,10 @@ class Motion:
 
     def chance(self, probability: float) -> bool:
         return bool(self.rng.random() < probability)
+
+    def noise(self, tempo: float) -> np.ndarray:
+        """Band-limited noise (T,) of about unit deviation."""
+        return smooth_noise(self.rng, self.frames, self.seconds, tempo, ())
 
     def bend(self, key: str, axis: int, curve: np.ndarray | float, taper: float = 0.0) -> None:
         """Spread a bend (T,) in radians over a chain; taper > 0 bends its end more, < 0 its start."""
@@ -101,7 +118,9 @@ class Motion:
         size = amplitude * (1 - grow + 2 * grow * s) / (n if total else 1)
         self.rot[:, bones, axis] += np.sin(2 * np.pi * (phase[:, None] - cycles * s)) * size
 
-    def sided(self, key: str, index: int, x: np.ndarray | float = 0.0, y: np.ndarray | float = 0.0, z: np.ndarray | float = 0.0, opposite: np.ndarray | None = None) -> None:
+    def sided(
+        self, key: str, index: int, x: np.ndarray | float = 0.0, y: np.ndarray | float = 0.0, z: np.ndarray | float = 0.0, opposite: np.ndarray | None = None
+    ) -> None:
         """Turn bone `index` of a left and right pair of chains as mirror images; opposite = curve of y for the right side instead."""
         for side in (1, -1):
             bones = self.body.chains.get(f"{key}{side}")

@@ -25,10 +25,10 @@ _WORDS = {
 }
 
 
-def name_bones(body: Body, rng: np.random.Generator) -> list[str]:
-    """Unique names, one per bone of the body, in a random convention."""
-    style = int(rng.integers(0, 7))
-    column = int(rng.integers(0, 5))
+def name_bones(body: Body, rng: np.random.Generator, style: int | None = None, column: int | None = None) -> list[str]:
+    """Unique names, one per bone of the body, in a random convention unless one is given."""
+    style = int(rng.integers(0, 7)) if style is None else style
+    column = int(rng.integers(0, 5)) if column is None else column
     seen: dict[str, int] = {}
     out = []
     for index, (part, side) in enumerate(zip(body.part, body.side, strict=True)):

@@ -15,7 +15,18 @@ def hump(body: Body, bones: list[int], girth: float, size: float, count: int) ->
         r = girth * size * (0.75 if count == 1 else 0.55)
         length = float(np.linalg.norm(np.subtract(body.tail[bone], body.head[bone])))
         w = r * 0.9 / length
-        body.tube([bone], [(t - w, r * 0.3, r * 0.3, 0, girth * 0.75), (t - w * 0.5, r * 0.6, r * 0.8, 0, girth * 0.9), (t, r * 0.65, r, 0, girth), (t + w * 0.5, r * 0.6, r * 0.8, 0, girth * 0.9), (t + w, r * 0.3, r * 0.3, 0, girth * 0.75)], 5, 7)
+        body.tube(
+            [bone],
+            [
+                (t - w, r * 0.3, r * 0.3, 0, girth * 0.75),
+                (t - w * 0.5, r * 0.6, r * 0.8, 0, girth * 0.9),
+                (t, r * 0.65, r, 0, girth),
+                (t + w * 0.5, r * 0.6, r * 0.8, 0, girth * 0.9),
+                (t + w, r * 0.3, r * 0.3, 0, girth * 0.75),
+            ],
+            5,
+            7,
+        )
 
 
 def mane(body: Body, necks: list[int], skull: float, size: float) -> None:
@@ -26,7 +37,17 @@ def mane(body: Body, necks: list[int], skull: float, size: float) -> None:
     if ruff:
         body.tube(necks, [(-0.1, r, r * 1.1), (n * 0.5, r * 1.25, r * 1.35), (n * 0.95, r, r)], 5, 7, tint="mane")
     else:
-        body.tube(necks, [(0, skull * 0.15, skull * 0.3, 0, skull * 0.9), (n * 0.5, skull * 0.2, skull * 0.6, 0, skull * 0.9), (n * 1.0, skull * 0.12, skull * 0.4, 0, skull * 0.8)], 3 + n, 5, tint="mane")
+        body.tube(
+            necks,
+            [
+                (0, skull * 0.15, skull * 0.3, 0, skull * 0.9),
+                (n * 0.5, skull * 0.2, skull * 0.6, 0, skull * 0.9),
+                (n * 1.0, skull * 0.12, skull * 0.4, 0, skull * 0.8),
+            ],
+            3 + n,
+            5,
+            tint="mane",
+        )
 
 
 def plates(body: Body, bones: list[int], girth: float) -> None:
@@ -45,7 +66,18 @@ def plates(body: Body, bones: list[int], girth: float) -> None:
         w = long / length
         f = at - int(at)
         low = girth * 0.8 if bone in body.chains.get("trunk", []) else girth * 0.4
-        body.tube([bone], [(f - w, thin, size * 0.1, 0, low), (f - w * 0.3, thin, size * 0.55, 0, low + size * 0.4), (f, thin * 0.8, size * 0.7, 0, low + size * 0.5 * float(up[2] > 0)), (f + w, thin, size * 0.1, 0, low)], 4, 4, tint="beak")
+        body.tube(
+            [bone],
+            [
+                (f - w, thin, size * 0.1, 0, low),
+                (f - w * 0.3, thin, size * 0.55, 0, low + size * 0.4),
+                (f, thin * 0.8, size * 0.7, 0, low + size * 0.5 * float(up[2] > 0)),
+                (f + w, thin, size * 0.1, 0, low),
+            ],
+            4,
+            4,
+            tint="beak",
+        )
 
 
 def trunk_nose(body: Body, skull: int, size: float, length: float) -> None:
@@ -60,7 +92,17 @@ def trunk_nose(body: Body, skull: int, size: float, length: float) -> None:
         length_share = 1.0 / float(np.linalg.norm(np.subtract(body.tail[skull], body.head[skull])))
         for side in (1, -1):
             reach = size * u(0.8, 1.8) * length_share
-            body.tube([skull], [(0.7, size * 0.12, size * 0.12, side * size * 0.5, -size * 0.4), (0.7 + reach * 0.6, size * 0.1, size * 0.1, side * size * 0.6, -size * 0.6), (0.7 + reach, size * 0.03, size * 0.03, side * size * 0.6, -size * 0.4)], 4, 5, tint="beak")
+            body.tube(
+                [skull],
+                [
+                    (0.7, size * 0.12, size * 0.12, side * size * 0.5, -size * 0.4),
+                    (0.7 + reach * 0.6, size * 0.1, size * 0.1, side * size * 0.6, -size * 0.6),
+                    (0.7 + reach, size * 0.03, size * 0.03, side * size * 0.6, -size * 0.4),
+                ],
+                4,
+                5,
+                tint="beak",
+            )
 
 
 def held(body: Body, hand: int, size: float) -> None:
@@ -73,21 +115,46 @@ def held(body: Body, hand: int, size: float) -> None:
     bone = body.bone("prop", hand, grip - direction * length * 0.2, grip + direction * length * 0.8, body.side[hand], loose=(3, 4, 4))
     r, heavy = size * u(0.08, 0.16), u(1.0, 4.0)
     flat = u(0.2, 1.0)
-    body.tube([bone], [(0, r, r), (0.3, r, r), (0.32, r * heavy, r * flat * heavy), (0.9, r * heavy * u(0.6, 1.2), r * flat * heavy), (1.0, r * 0.3, r * 0.3)], 5, 5, anchor=hand, tint="beak")
+    body.tube(
+        [bone],
+        [(0, r, r), (0.3, r, r), (0.32, r * heavy, r * flat * heavy), (0.9, r * heavy * u(0.6, 1.2), r * flat * heavy), (1.0, r * 0.3, r * 0.3)],
+        5,
+        5,
+        anchor=hand,
+        tint="beak",
+    )
 
 
 def hat(body: Body, skull: int, width: float) -> None:
     """A hat, a helmet or hair on a head whose bone points up."""
     u = body.uniform
     low, top, brim = u(0.45, 0.7), u(1.05, 1.5), u(0.95, 1.7)
-    body.tube([skull], [(low - 0.03, width * brim, width * brim), (low + 0.03, width * brim, width * brim), (low + 0.05, width * 1.08, width * 1.12), (0.95, width * 0.95, width), (top, width * u(0.05, 0.8), width * u(0.05, 0.8))], 5, 8, tint="mane")
+    body.tube(
+        [skull],
+        [
+            (low - 0.03, width * brim, width * brim),
+            (low + 0.03, width * brim, width * brim),
+            (low + 0.05, width * 1.08, width * 1.12),
+            (0.95, width * 0.95, width),
+            (top, width * u(0.05, 0.8), width * u(0.05, 0.8)),
+        ],
+        5,
+        8,
+        tint="mane",
+    )
 
 
 def pack(body: Body, chest: int, depth: float, width: float) -> None:
     """A rucksack or quiver on the chest bone."""
     u = body.uniform
     w, d = width * u(0.3, 0.8), depth * u(0.3, 0.9)
-    body.tube([chest], [(-0.2, w * 0.8, d, 0, depth + d * 0.7), (0.0, w, d, 0, depth + d * 0.8), (0.8, w, d, 0, depth + d * 0.8), (1.0, w * 0.7, d * 0.8, 0, depth + d * 0.7)], 4, 6, tint="mane")
+    body.tube(
+        [chest],
+        [(-0.2, w * 0.8, d, 0, depth + d * 0.7), (0.0, w, d, 0, depth + d * 0.8), (0.8, w, d, 0, depth + d * 0.8), (1.0, w * 0.7, d * 0.8, 0, depth + d * 0.7)],
+        4,
+        6,
+        tint="mane",
+    )
 
 
 def skirt(body: Body, pelvis: int, width: float, depth: float, length: float) -> None:
@@ -95,4 +162,15 @@ def skirt(body: Body, pelvis: int, width: float, depth: float, length: float) ->
     u = body.uniform
     share = length / max(float(np.linalg.norm(np.subtract(body.tail[pelvis], body.head[pelvis]))), 1e-6)
     flare = u(1.2, 2.0)
-    body.tube([pelvis], [(-share, width * flare, depth * flare * 1.2), (-share * 0.5, width * (1 + flare) / 2 * 1.05, depth * (1 + flare) / 2 * 1.2), (0.3, width * 1.05, depth * 1.1), (0.8, width * 0.9, depth)], 5, 9, tint="mane")
+    body.tube(
+        [pelvis],
+        [
+            (-share, width * flare, depth * flare * 1.2),
+            (-share * 0.5, width * (1 + flare) / 2 * 1.05, depth * (1 + flare) / 2 * 1.2),
+            (0.3, width * 1.05, depth * 1.1),
+            (0.8, width * 0.9, depth),
+        ],
+        5,
+        9,
+        tint="mane",
+    )

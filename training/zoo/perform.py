@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .actions import act, fall_asleep_in_air, fold_wings, idle, look_about, poses, shake, tail_and_ears
+from .actions import act, idle, look_about, tail_and_ears
 from .body import Body
-from .gaits import bounce, fly, locomote, slither, swim, writhe
+from .gaits import locomote
 from .kinematics import accumulate, rotation, solve_legs
 from .motion import Motion, smooth_noise
+from .poses import fold_wings, hang_loose, poses, shake
+from .waves import bounce, fly, slither, swim, writhe
 
 
 @dataclass
@@ -42,7 +44,7 @@ def perform(body: Body, rng: np.random.Generator, frames: int, fps: float) -> Pe
     elif choice < 0.94:
         idle(motion, vigour)
     else:
-        fall_asleep_in_air(motion)
+        hang_loose(motion)
         motion.label.append("loose")
     if winged and not flying:
         rest = 0.9 if rng.random() < 0.7 else rng.random()
@@ -50,7 +52,7 @@ def perform(body: Body, rng: np.random.Generator, frames: int, fps: float) -> Pe
     restless = 1.8 if motion.label[0] == "loose" else float(rng.choice([0.0, 0.3, 0.7, 1.4], p=[0.3, 0.3, 0.25, 0.15]))
     if restless:
         shake(motion, restless * (0.4 + vigour), rng.random() * (0.3 if motion.label[0] == "loose" else 0.8))
-    turn, position = _run(motion)
+    turn, position = run(motion)
     if rng.random() < 0.55:
         turn, position = _in_place(motion, turn, position)
     return Performance(turn, position, motion.path, "+".join(motion.label))
@@ -74,7 +76,7 @@ def _yaw(angle: np.ndarray) -> np.ndarray:
     return rotation(out)
 
 
-def _run(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
+def run(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
     """Forward kinematics of the trunk, inverse kinematics of the legs, forward kinematics of all."""
     body = motion.body
     parents, heads, _ = body.arrays()

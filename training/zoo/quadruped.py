@@ -95,15 +95,25 @@ def quadruped(body: Body, shape: Shape | None = None) -> None:
     bones = trunk(body, np.array([-0.5, 0, hind + girth * 0.1]), slope, 1.0, int(body.rng.integers(0, 6)), (0, 0, u(-0.2, 0.2)))
     pelvis, chest = bones[0], bones[-1]
     point = np.asarray(body.tail[chest])
-    necks = neck(body, chest, point + (0, 0, girth * 0.15), np.array([1, 0, s.rise]), s.neck, 1 + int(body.rng.random() ** 1.5 * 4.99), (-0.5 * abs(s.curl), 0, s.curl))
+    necks = neck(
+        body, chest, point + (0, 0, girth * 0.15), np.array([1, 0, s.rise]), s.neck, 1 + int(body.rng.random() ** 1.5 * 4.99), (-0.5 * abs(s.curl), 0, s.curl)
+    )
     n, m = len(bones), len(necks)
     thin_neck = s.skull * u(0.6, 0.95)
     body.tube(
         bones + necks,
-        [(-0.32 * n / 3, width * 0.5, girth * 0.55), (0, width * 0.9, girth * 0.85), (n * 0.4, width * u(0.8, 1.1), girth * u(0.8, 1.05), 0, -girth * 0.1),
-         (n * 0.75, width, girth * 1.02, 0, -girth * u(0.1, 0.3)), (n, width * 0.72, girth * 0.82, 0, -girth * 0.12), (n + m * 0.35, thin_neck * 1.4, thin_neck * 1.75), (n + m, thin_neck, thin_neck * 1.1)],
-        max(10, n + 2 * m + 5), body.body_sides,
-    )  # fmt: skip
+        [
+            (-0.32 * n / 3, width * 0.5, girth * 0.55),
+            (0, width * 0.9, girth * 0.85),
+            (n * 0.4, width * u(0.8, 1.1), girth * u(0.8, 1.05), 0, -girth * 0.1),
+            (n * 0.75, width, girth * 1.02, 0, -girth * u(0.1, 0.3)),
+            (n, width * 0.72, girth * 0.82, 0, -girth * 0.12),
+            (n + m * 0.35, thin_neck * 1.4, thin_neck * 1.75),
+            (n + m, thin_neck, thin_neck * 1.1),
+        ],
+        max(10, n + 2 * m + 5),
+        body.body_sides,
+    )
     nose = np.array([1, 0, s.nose])
     skull = head(body, necks[-1], np.asarray(body.tail[necks[-1]]), nose, s.skull, s.skull * s.snout)
     _head_gear(body, skull, necks, bones, s)
@@ -147,11 +157,25 @@ def _legs(body: Body, s: Shape, pelvis: int, chest: int, front: float, hind: flo
         toe = long if toe_bone else 0.0
         shoulder = (x, y, front * 0.84 - 0.02)
         points = [shoulder, (x - back * (0.4 if straight else 1.0), y * 1.02, front * 0.52), (x - 0.8 * back, y, carpus), (x - 0.75 * back, y, ground)]
-        leg(body, chest, points, side, 0, [thigh * 0.85, thin * 1.7, thin * 1.1, thin * (1.0 if toe_bone else 1.3)], False,
-            (x - 0.07, y * 0.6, front * 1.06) if blade else None, toes, toe, ("upperarm", "forearm", "hand"), s.hoof)  # fmt: skip
+        leg(
+            body,
+            chest,
+            points,
+            side,
+            0,
+            [thigh * 0.85, thin * 1.7, thin * 1.1, thin * (1.0 if toe_bone else 1.3)],
+            False,
+            (x - 0.07, y * 0.6, front * 1.06) if blade else None,
+            toes,
+            toe,
+            ("upperarm", "forearm", "hand"),
+            s.hoof,
+        )
         knee = bend * (0.5 if straight else 1.0)
         points = [(-0.42, y * 0.95, hind * 0.93), (-0.42 + knee, y * 1.04, hind * 0.56), (-0.42 - knee * 0.8, y, hock), (-0.42 - knee * 0.35, y, ground)]
-        leg(body, pelvis, points, side, 1, [thigh * 1.15, thin * 2.0, thin * 1.15, thin * (1.0 if toe_bone else 1.3)], True, None, toes, toe, hind_names, s.hoof)
+        leg(
+            body, pelvis, points, side, 1, [thigh * 1.15, thin * 2.0, thin * 1.15, thin * (1.0 if toe_bone else 1.3)], True, None, toes, toe, hind_names, s.hoof
+        )
 
 
 def lizard(body: Body) -> None:
@@ -163,9 +187,30 @@ def lizard(body: Body) -> None:
     pelvis, chest, n = bones[0], bones[-1], len(bones)
     necks = neck(body, chest, np.asarray(body.tail[chest]), np.array([1, 0, u(-0.1, 0.8)]), u(0.08, 0.35), int(body.rng.integers(1, 3)))
     size, m = u(0.07, 0.16), len(necks)
-    body.tube(bones + necks, [(-0.3, width * 0.5, girth * 0.6), (n * 0.2, width * 0.8, girth * 0.9), (n * 0.6, width, girth), (n, width * 0.7, girth * 0.8), (n + m, size * 0.8, size * 0.8)], 9 + m, body.body_sides)
+    body.tube(
+        bones + necks,
+        [
+            (-0.3, width * 0.5, girth * 0.6),
+            (n * 0.2, width * 0.8, girth * 0.9),
+            (n * 0.6, width, girth),
+            (n, width * 0.7, girth * 0.8),
+            (n + m, size * 0.8, size * 0.8),
+        ],
+        9 + m,
+        body.body_sides,
+    )
     head(body, necks[-1], np.asarray(body.tail[necks[-1]]), np.array([1, 0, u(-0.3, 0.05)]), size, size * u(0.8, 3.0))
-    tail(body, pelvis, (-0.5 - girth * 0.3, 0, tall), (-1, 0, u(-0.3, 0.1)), u(0.3, 1.5), int(body.rng.integers(2, 10)), girth * u(0.4, 0.8), u(0.05, 0.3), (0, 0, u(-0.1, 0.3)))
+    tail(
+        body,
+        pelvis,
+        (-0.5 - girth * 0.3, 0, tall),
+        (-1, 0, u(-0.3, 0.1)),
+        u(0.3, 1.5),
+        int(body.rng.integers(2, 10)),
+        girth * u(0.4, 0.8),
+        u(0.05, 0.3),
+        (0, 0, u(-0.1, 0.3)),
+    )
     if body.chance(0.2):
         plates(body, bones, girth)
     reach, radius, toes = u(0.16, 0.4), u(0.025, 0.05), int(body.rng.choice([0, 1, 3]))

@@ -12,7 +12,6 @@ from .names import name_bones
 from .perform import Performance
 from .skin import Skin
 
-
 STILL, PATH = -1, -2
 
 
@@ -53,7 +52,15 @@ def plan_layout(body: Body, rng: np.random.Generator) -> tuple[Layout, np.ndarra
     zero = np.zeros(3)
     ground = -1
     if rng.random() < 0.55:
-        ground = layout.add(str(rng.choice(["Root", "root", "Armature_Root", "Bone_Root", "master"])), -1, PATH if rng.random() < 0.4 else STILL, zero, np.array([0, 0, 0.2]), True, "carries bones that move vertices")
+        ground = layout.add(
+            str(rng.choice(["Root", "root", "Armature_Root", "Bone_Root", "master"])),
+            -1,
+            PATH if rng.random() < 0.4 else STILL,
+            zero,
+            np.array([0, 0, 0.2]),
+            True,
+            "carries bones that move vertices",
+        )
     place = np.full(len(body), -1)
     loose_feet = rng.random() < 0.15
     feet = {leg.distal for leg in body.legs if leg.distal >= 0} if loose_feet else set()
@@ -121,7 +128,17 @@ def _axes(rng: np.random.Generator, directions: np.ndarray, lateral: np.ndarray)
 def _random(rng: np.random.Generator, count: int) -> np.ndarray:
     q = rng.normal(size=(count, 4))
     w, x, y, z = (q / np.linalg.norm(q, axis=1, keepdims=True)).T
-    rows = [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y), 2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x), 2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)]
+    rows = [
+        1 - 2 * (y * y + z * z),
+        2 * (x * y - w * z),
+        2 * (x * z + w * y),
+        2 * (x * y + w * z),
+        1 - 2 * (x * x + z * z),
+        2 * (y * z - w * x),
+        2 * (x * z - w * y),
+        2 * (y * z + w * x),
+        1 - 2 * (x * x + y * y),
+    ]
     return np.stack(rows, -1).reshape(count, 3, 3)
 
 
@@ -139,8 +156,14 @@ def orientation(rng: np.random.Generator) -> tuple[np.ndarray, float, np.ndarray
 
 
 def assemble(
-    body: Body, rng: np.random.Generator, layout: Layout, place: np.ndarray, bind: tuple[np.ndarray, np.ndarray],
-    skin: Skin, colors: np.ndarray, world: tuple[np.ndarray, float],
+    body: Body,
+    rng: np.random.Generator,
+    layout: Layout,
+    place: np.ndarray,
+    bind: tuple[np.ndarray, np.ndarray],
+    skin: Skin,
+    colors: np.ndarray,
+    world: tuple[np.ndarray, float],
 ) -> tuple[Rig, np.ndarray]:
     """The rig, and per rig bone its axes (K, 3, 3) at bind in the armature frame."""
     turn_world, scale = world
@@ -159,11 +182,22 @@ def assemble(
         ends = heads + axes[:, :, 1] * length
     rest = np.zeros((len(source), 4, 4))
     rest[:, :3, :3], rest[:, :3, 3], rest[:, 3, 3] = axes, heads, 1.0
-    mesh = Mesh((skin.vertices @ turn_world.T * scale).astype(np.float32), skin.triangles, place[skin.bones].astype(np.int32), skin.weights.astype(np.float32), colors)
+    mesh = Mesh(
+        (skin.vertices @ turn_world.T * scale).astype(np.float32), skin.triangles, place[skin.bones].astype(np.int32), skin.weights.astype(np.float32), colors
+    )
     count = len(source)
     rig = Rig(
-        tuple(layout.names), np.array(layout.parents, np.int32), np.array(layout.carriers, np.int32), rest, ends, np.array(layout.driven), tuple(layout.reasons),
-        np.ones(count, bool), np.ones(count, bool), ("FULL",) * count, mesh,
+        tuple(layout.names),
+        np.array(layout.parents, np.int32),
+        np.array(layout.carriers, np.int32),
+        rest,
+        ends,
+        np.array(layout.driven),
+        tuple(layout.reasons),
+        np.ones(count, bool),
+        np.ones(count, bool),
+        ("FULL",) * count,
+        mesh,
     )
     return rig, axes
 

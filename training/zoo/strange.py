@@ -20,13 +20,30 @@ def blob(body: Body) -> None:
     body.chains["trunk"] = bones
     body.chains["head"] = [bones[-1]] if count > 1 else []
     top, n = u(0.3, 1.0), count
-    body.tube(bones, [(-0.02, wide * 0.35, deep * 0.35), (n * 0.15, wide * 0.8, deep * 0.8), (n * 0.45, wide, deep), (n * 0.8, wide * (0.5 + 0.4 * top), deep * (0.5 + 0.4 * top)), (n, wide * 0.4 * top, deep * 0.4 * top)], 10, body.body_sides + 2)
+    body.tube(
+        bones,
+        [
+            (-0.02, wide * 0.35, deep * 0.35),
+            (n * 0.15, wide * 0.8, deep * 0.8),
+            (n * 0.45, wide, deep),
+            (n * 0.8, wide * (0.5 + 0.4 * top), deep * (0.5 + 0.4 * top)),
+            (n, wide * 0.4 * top, deep * 0.4 * top),
+        ],
+        10,
+        body.body_sides + 2,
+    )
     face = bones[-1] if count < 3 else bones[1]
     length = 2 * tall / n
     e = u(0.05, 0.14)
     for side in (1, -1):
         y = side * wide * u(0.25, 0.5)
-        body.tube([face], [(0.45 - e / length, e * 0.6, 0.02, y, -deep * 0.85), (0.45, e, 0.04, y, -deep * 0.95), (0.45 + e / length, e * 0.6, 0.02, y, -deep * 0.85)], 3, 6, tint="eye")
+        body.tube(
+            [face],
+            [(0.45 - e / length, e * 0.6, 0.02, y, -deep * 0.85), (0.45, e, 0.04, y, -deep * 0.95), (0.45 + e / length, e * 0.6, 0.02, y, -deep * 0.85)],
+            3,
+            6,
+            tint="eye",
+        )
     if body.chance(0.5):
         jaw = body.bone("jaw", bones[0], (deep * 0.2, 0, low + tall * 0.6), (deep * 1.05, 0, low + tall * 0.5), loose=(0, 8, 0))
         body.chains["jaw"] = [jaw]
@@ -44,7 +61,13 @@ def blob(body: Body) -> None:
             body.tube([foot], [(-0.5, r * 0.8, r * 0.7), (0.2, r, r * 0.9), (0.8, r, r * 0.8), (1.2, r * 0.5, r * 0.5)], 5, 6, tint="hoof")
     if body.chance(0.4):
         t = int(body.rng.integers(1, 6))
-        chain = body.chain("tail", bones[0], line((-deep * 0.8, 0, low + tall * 0.4), (-1, 0, u(-0.6, 0.8)), u(0.2, 0.8), t, (0, 0, u(-0.5, 1.0))), loose=(6, 12, 14), key="tail")
+        chain = body.chain(
+            "tail",
+            bones[0],
+            line((-deep * 0.8, 0, low + tall * 0.4), (-1, 0, u(-0.6, 0.8)), u(0.2, 0.8), t, (0, 0, u(-0.5, 1.0))),
+            loose=(6, 12, 14),
+            key="tail",
+        )
         r = u(0.03, 0.1)
         body.tube(chain, [(-0.3, r, r), (t * 0.6, r, r), (t, r * 0.3, r * 0.3)], 3 + t, 6, anchor=bones[0])
     body.traits["gait"] = -3
@@ -61,7 +84,11 @@ def _stubs(body: Body, bones: list[int], low: float, tall: float, wide: float, d
         points = line((0 if not wings else -deep * 0.3, side * wide * 0.85, at), (u(-0.1, 0.1) * 0, side, drop), long, joints)
         chain = body.chain("wing" if wings else "upperarm", parent, points, side, (1, 0, 0), (14, 14, 12), f"{'wing' if wings else 'arm'}{side}")
         chord = long * 0.35
-        rows = [(-0.2, chord * 0.6, r * 0.4), (joints * 0.5, chord, r * 0.3), (joints, chord * 0.4, r * 0.15)] if wings else [(-0.2, r, r), (joints * 0.6, r * 0.9, r * 0.9), (joints, r * 0.8, r * 0.8)]
+        rows = (
+            [(-0.2, chord * 0.6, r * 0.4), (joints * 0.5, chord, r * 0.3), (joints, chord * 0.4, r * 0.15)]
+            if wings
+            else [(-0.2, r, r), (joints * 0.6, r * 0.9, r * 0.9), (joints, r * 0.8, r * 0.8)]
+        )
         body.tube(chain, rows, 3 + 2 * joints, 6, anchor=parent, tint="wing" if wings else "coat")
 
 
@@ -77,7 +104,13 @@ def tentacles(body: Body) -> None:
     body.tube(bulb, [(-0.2, r * 0.5, r * 0.5), (n * 0.2, r * 0.9, r * 0.9), (n * 0.6, r, r), (n * 1.05, r * 0.4, r * 0.4)], 7, body.body_sides)
     for side in (1, -1):
         e = r * u(0.12, 0.25)
-        body.tube([bulb[0]], [(0.3, e * 0.6, 0.02, side * r * 0.5, -r * 0.8), (0.45, e, 0.03, side * r * 0.5, -r * 0.9), (0.6, e * 0.6, 0.02, side * r * 0.5, -r * 0.8)], 3, 5, tint="eye")
+        body.tube(
+            [bulb[0]],
+            [(0.3, e * 0.6, 0.02, side * r * 0.5, -r * 0.8), (0.45, e, 0.03, side * r * 0.5, -r * 0.9), (0.6, e * 0.6, 0.02, side * r * 0.5, -r * 0.8)],
+            3,
+            5,
+            tint="eye",
+        )
     arms, joints, length = int(body.rng.integers(3, 9)), int(body.rng.integers(3, 9)), u(0.5, 1.4)
     joints = min(joints, 60 // arms)
     thick, end, slope, bend = r * u(0.2, 0.45), u(0.1, 0.6), u(-0.9, 0.2), u(-1.0, 1.0)
@@ -86,8 +119,22 @@ def tentacles(body: Body) -> None:
         yaw = 2 * np.pi * (i + 0.5) / arms
         d = np.array([np.cos(yaw), np.sin(yaw), 0])
         slant = abs(slope) + 0.3 if up else slope
-        chain = body.chain("tentacle", bulb[-1] if up else bulb[0], line(np.array([0, 0, z]) + d * r * 0.7, d + (0, 0, slant), length, joints, (0, 0, bend)), 1 if np.sin(yaw) > 0 else -1, (-d[1], d[0], 0), (8, 12, 12), f"stalk{i}")
-        body.tube(chain, [(-0.4, thick, thick), (joints * 0.5, thick * (1 + end) / 2, thick * (1 + end) / 2), (joints, thick * end, thick * end)], min(2 * joints + 1, 12), 5, anchor=bulb[-1] if up else bulb[0])
+        chain = body.chain(
+            "tentacle",
+            bulb[-1] if up else bulb[0],
+            line(np.array([0, 0, z]) + d * r * 0.7, d + (0, 0, slant), length, joints, (0, 0, bend)),
+            1 if np.sin(yaw) > 0 else -1,
+            (-d[1], d[0], 0),
+            (8, 12, 12),
+            f"stalk{i}",
+        )
+        body.tube(
+            chain,
+            [(-0.4, thick, thick), (joints * 0.5, thick * (1 + end) / 2, thick * (1 + end) / 2), (joints, thick * end, thick * end)],
+            min(2 * joints + 1, 12),
+            5,
+            anchor=bulb[-1] if up else bulb[0],
+        )
     body.traits["gait"] = -2
 
 
@@ -106,12 +153,21 @@ def chain(body: Body) -> None:
         yaw = 2 * np.pi * i / stalks + u(0, 1)
         lean = np.array([np.cos(yaw), np.sin(yaw), 0]) * (u(0.3, 1.0) if stalks > 1 else u(0, 0.3))
         length = u(0.8, 1.6)
-        bones = body.chain("stalk", base, line(start, lean + (0, 0, 1), length, joints, (u(-0.8, 0.8), u(-0.8, 0.8) * (stalks > 1), 0)), 0, (0, 1, 0), (8, 11, 11), f"stalk{i}")
+        bones = body.chain(
+            "stalk", base, line(start, lean + (0, 0, 1), length, joints, (u(-0.8, 0.8), u(-0.8, 0.8) * (stalks > 1), 0)), 0, (0, 1, 0), (8, 11, 11), f"stalk{i}"
+        )
         if plant:
             body.tube(bones, [(-0.2, thick, thick), (joints, thick * end, thick * end)], min(2 * joints + 1, 16), 6, anchor=base)
         else:
             for bone in bones:
-                body.tube([bone], [(0.02, thick * 0.8, thick * 0.8), (0.12, thick, thick), (0.8, thick * 0.8, thick * 0.7), (0.95, thick * 0.5, thick * 0.5)], 4, 6, anchor=-1, soft=0.05)
+                body.tube(
+                    [bone],
+                    [(0.02, thick * 0.8, thick * 0.8), (0.12, thick, thick), (0.8, thick * 0.8, thick * 0.7), (0.95, thick * 0.5, thick * 0.5)],
+                    4,
+                    6,
+                    anchor=-1,
+                    soft=0.05,
+                )
         _tip(body, bones, plant, thick)
     body.traits["gait"] = -2
 
@@ -123,7 +179,7 @@ def _tip(body: Body, bones: list[int], plant: bool, thick: float) -> None:
     if plant and body.chance(0.7):
         r = thick * u(1.5, 4.0)
         body.tube([last], [(0.7, r * 0.4, r * 0.4), (1.1, r, r), (1.5, r * 0.8, r * 0.8), (1.7, r * 0.3, r * 0.3)], 5, 7, tint="beak")
-    for i in range(int(u(0, 5)) if plant else int(u(0, 4))):
+    for _i in range(int(u(0, 5)) if plant else int(u(0, 4))):
         yaw = u(0, 2 * np.pi)
         d = np.array([np.cos(yaw), np.sin(yaw), u(0.0, 0.8)])
         at = bones[int(u(0, len(bones)))] if plant else last
@@ -132,37 +188,6 @@ def _tip(body: Body, bones: list[int], plant: bool, thick: float) -> None:
         leaf = body.bone("leaf" if plant else "grip", at, root, root + d * long, 0, (-np.sin(yaw), np.cos(yaw), 0), (8, 14, 10))
         body.chains.setdefault("leaves", []).append(leaf)
         flat = 0.015 if plant else wide * 0.6
-        body.tube([leaf], [(0, 0.02, flat), (0.4, wide if plant else wide * 0.6, flat), (1, 0.015, flat * 0.6)], 4, 5, anchor=at, tint="wing" if plant else "beak")
-
-
-def centipede(body: Body) -> None:
-    """A long segmented body, a pair of legs on most segments."""
-    from .crawlers import radial_leg
-
-    u = body.uniform
-    segments = int(body.rng.integers(5, 11))
-    length, r, height = u(1.2, 2.2), u(0.06, 0.13), u(0.1, 0.2)
-    points = line((-length * 0.1, 0, height), (1, 0, 0), length * 0.45, segments // 2)
-    root = body.bone("body", -1, points[0], points[1], loose=(3, 4, 6))
-    front = [root, *body.chain("body", root, points[1:], loose=(4, 5, 7))]
-    behind = body.chain("body", root, line(points[0], (-1, 0, 0), length * 0.55, segments - segments // 2), loose=(4, 5, 7))
-    body.chains |= {"spine": front[1:], "abdomen": behind, "trunk": [root]}
-    n, m = len(front), len(behind)
-    wide = r * u(1.0, 1.6)
-    body.tube(front, [(-0.1, wide, r), (n * 0.9, wide, r), (n, wide * 0.6, r * 0.6)], 2 * n + 2, 7)
-    body.tube(behind, [(-0.1, wide, r), (m * 0.8, wide * 0.85, r * 0.85), (m, wide * 0.2, r * 0.2)], 2 * m + 2, 7, anchor=root)
-    skull = body.bone("head", front[-1], points[-1], np.asarray(points[-1]) + (r * 2, 0, 0), loose=(6, 8, 10))
-    body.chains["head"] = [skull]
-    body.tube([skull], [(-0.2, r * 0.7, r * 0.6), (0.4, r * 1.2, r * 0.9), (1, r * 0.5, r * 0.5)], 5, 7, anchor=front[-1])
-    for side in (1, -1):
-        feeler = body.chain("feeler", skull, line(np.asarray(points[-1]) + (r * 1.8, side * r * 0.4, r * 0.4), (1, side * 0.5, 0.4), u(0.2, 0.5), 2), side, loose=(8, 12, 14), key=f"feeler{side}")
-        body.tube(feeler, [(0, 0.02, 0.02), (2, 0.008, 0.008)], 4, 4, anchor=skull)
-    body.traits["femur"] = u(0.3, 0.5)
-    reach, peak, thin = u(0.2, 0.45), u(0.02, 0.2), u(0.014, 0.03)
-    chain_all = front[::-1] + behind
-    order = sorted(chain_all, key=lambda b: -(body.head[b][0] + body.tail[b][0]))
-    for pair, bone in enumerate(order[: 9 if len(order) > 9 else len(order)]):
-        middle = (np.asarray(body.head[bone]) + np.asarray(body.tail[bone])) / 2
-        for side in (1, -1):
-            radial_leg(body, bone, side, pair, len(order), middle + (0, side * wide * 0.7, 0), 0.3 * (1 - 2 * pair / len(order)), reach, peak, thin, False, coxa=False)
-    body.traits["gait"] = 6
+        body.tube(
+            [leaf], [(0, 0.02, flat), (0.4, wide if plant else wide * 0.6, flat), (1, 0.015, flat * 0.6)], 4, 5, anchor=at, tint="wing" if plant else "beak"
+        )

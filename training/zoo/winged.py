@@ -13,11 +13,18 @@ def wing(body: Body, parent: int, shoulder: np.ndarray, span: float, chord: floa
     flip = np.array([1.0, side, 1.0])
     s = shoulder * flip
     cuts = {1: [1.0], 2: [0.5, 1.0], 3: [0.28, 0.62, 1.0], 4: [0.22, 0.5, 0.75, 1.0]}[joints]
-    points = [s] + [s + np.array([0.06 * np.sin(np.pi * c) * span - (0.1 * span if c == 1.0 else 0), side * c * span, 0.04 * span * np.sin(np.pi * c)]) for c in cuts]
+    points = [s] + [
+        s + np.array([0.06 * np.sin(np.pi * c) * span - (0.1 * span if c == 1.0 else 0), side * c * span, 0.04 * span * np.sin(np.pi * c)]) for c in cuts
+    ]
     bones = body.chain("wing", parent, points, side, lateral=(1, 0, 0), loose=(12, 8, 8), key=f"wing{side}")
     n, thick = len(bones), 0.022
     root, end = body.traits["wing_root"], body.traits["wing_tip"]
-    rows = [(-0.08, chord * 0.5 * root, thick * 1.6, -chord * 0.45 * root), (n * 0.35, chord * 0.55, thick, -chord * 0.42), (n * 0.75, chord * 0.5 * (1 + end) / 2, thick * 0.7, -chord * 0.42), (n, chord * 0.28 * end, thick * 0.4, -chord * 0.25 * end)]
+    rows = [
+        (-0.08, chord * 0.5 * root, thick * 1.6, -chord * 0.45 * root),
+        (n * 0.35, chord * 0.55, thick, -chord * 0.42),
+        (n * 0.75, chord * 0.5 * (1 + end) / 2, thick * 0.7, -chord * 0.42),
+        (n, chord * 0.28 * end, thick * 0.4, -chord * 0.25 * end),
+    ]
     body.tube(bones, rows, 3 * n + 2, 6, anchor=parent, soft=0.5, tint="wing")
     for i in range(feathers):
         at = bones[min(n - 1, int((i + 0.5) * n / max(feathers, 1)))]
@@ -41,7 +48,19 @@ def bird(body: Body) -> None:
     m = int(body.rng.integers(2, 7)) if wader else int(body.rng.integers(1, 4))
     necks = neck(body, chest, np.asarray(body.tail[chest]), np.array([u(0.1, 1.0), 0, 1]), length, m, (u(-0.6, 0.6), 0, 0))
     nr = size * u(0.5, 0.9)
-    body.tube(bones + necks, [(-0.5 * n / 2, girth * 0.25, girth * 0.22), (0, girth * 0.75, girth * 0.7), (n * 0.5, girth * 0.95, girth, 0, -girth * 0.15), (n * 0.9, girth * 0.7, girth * 0.75, 0, -girth * 0.1), (n + m * 0.35, nr * 1.3, nr * 1.4), (n + m, nr, nr)], 9 + m, body.body_sides)
+    body.tube(
+        bones + necks,
+        [
+            (-0.5 * n / 2, girth * 0.25, girth * 0.22),
+            (0, girth * 0.75, girth * 0.7),
+            (n * 0.5, girth * 0.95, girth, 0, -girth * 0.15),
+            (n * 0.9, girth * 0.7, girth * 0.75, 0, -girth * 0.1),
+            (n + m * 0.35, nr * 1.3, nr * 1.4),
+            (n + m, nr, nr),
+        ],
+        9 + m,
+        body.body_sides,
+    )
     head(body, necks[-1], np.asarray(body.tail[necks[-1]]), (1, 0, u(-0.5, 0.1)), size, size * u(0.6, 2.2), "bird")
     span, chord = u(0.5, 1.5), u(0.25, 0.5)
     body.traits["wing_root"], body.traits["wing_tip"] = u(0.6, 1.1), u(0.3, 1.1)
@@ -78,17 +97,50 @@ def theropod(body: Body) -> None:
     necks = neck(body, chest, np.asarray(body.tail[chest]), np.array([1, 0, u(0.4, 1.6)]), u(0.2, 0.6), m, (u(0, 0.8), 0, 0))
     size = u(0.1, 0.24)
     nr = size * u(0.6, 1.0)
-    body.tube(bones + necks, [(-0.3, girth * 0.6, girth * 0.6), (0.3, girth * 0.85, girth * 0.95), (n * 0.6, girth * 0.9, girth), (n, girth * 0.6, girth * 0.7), (n + m * 0.4, nr * 1.2, nr * 1.3), (n + m, nr, nr)], 10 + m, body.body_sides)
+    body.tube(
+        bones + necks,
+        [
+            (-0.3, girth * 0.6, girth * 0.6),
+            (0.3, girth * 0.85, girth * 0.95),
+            (n * 0.6, girth * 0.9, girth),
+            (n, girth * 0.6, girth * 0.7),
+            (n + m * 0.4, nr * 1.2, nr * 1.3),
+            (n + m, nr, nr),
+        ],
+        10 + m,
+        body.body_sides,
+    )
     head(body, necks[-1], np.asarray(body.tail[necks[-1]]), (1, 0, u(-0.5, 0.2)), size, size * u(0.8, 2.6))
-    tail(body, pelvis, (-0.25 - girth * 0.2, 0, legs + 0.08), (-1, 0, u(-0.6, 0.3)), u(0.6, 1.5), int(body.rng.integers(3, 10)), girth * u(0.5, 0.75), u(0.05, 0.2), (0, 0, u(-0.4, 0.6)), 1.1)
+    tail(
+        body,
+        pelvis,
+        (-0.25 - girth * 0.2, 0, legs + 0.08),
+        (-1, 0, u(-0.6, 0.3)),
+        u(0.6, 1.5),
+        int(body.rng.integers(3, 10)),
+        girth * u(0.5, 0.75),
+        u(0.05, 0.2),
+        (0, 0, u(-0.4, 0.6)),
+        1.1,
+    )
     _legs(body, pelvis, np.array([-0.15, girth * 0.7, legs]), legs, u(0.035, 0.06), int(body.rng.choice([1, 3])), u(0.15, 0.25), 2.4)
     arm, fore, thin = u(0.1, 0.25), u(0.08, 0.22), u(0.02, 0.04)
     for side in (1, -1):
         flip = np.array([1, side, 1])
         s = np.asarray(body.tail[chest]) * (1, 0, 1) + np.array([-0.1, girth * 0.6, -girth * 0.35]) * flip
-        points = [s, s + np.array([-0.3, 0.2, -1]) * flip * arm, s + np.array([-0.3, 0.2, -1]) * flip * arm + np.array([0.9, 0, -0.5]) * fore, ]
+        points = [
+            s,
+            s + np.array([-0.3, 0.2, -1]) * flip * arm,
+            s + np.array([-0.3, 0.2, -1]) * flip * arm + np.array([0.9, 0, -0.5]) * fore,
+        ]
         points.append(points[-1] + np.array([0.8, 0, -0.7]) * 0.08)
         chain = body.chain("upperarm", chest, points, side, loose=(10, 16, 10), key=f"arm{side}")
         body.part[chain[1]], body.part[chain[2]] = "forearm", "hand"
-        body.tube(chain, [(-0.2, thin * 1.6, thin * 1.6), (1, thin * 1.1, thin * 1.1), (2, thin * 0.8, thin * 0.8), (2.5, thin, thin), (3, thin * 0.4, thin * 0.4)], 8, 5, anchor=chest)
+        body.tube(
+            chain,
+            [(-0.2, thin * 1.6, thin * 1.6), (1, thin * 1.1, thin * 1.1), (2, thin * 0.8, thin * 0.8), (2.5, thin, thin), (3, thin * 0.4, thin * 0.4)],
+            8,
+            5,
+            anchor=chest,
+        )
     body.traits["gait"] = 2
