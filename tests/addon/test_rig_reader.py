@@ -103,7 +103,7 @@ def limb() -> bpy.types.Object:
     return armature
 
 
-def read(armature: bpy.types.Object):
+def read(armature: bpy.types.Object) -> Rig:
     from mocap_anything.addon.rig_reader import read_rig
 
     return read_rig(armature)
