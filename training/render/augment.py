@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from .compiled import compiled
-from .scenery import SHEET
+from .textures import SHEET
 
 SOFT_SHEET = cv2.GaussianBlur(SHEET, (0, 0), 0.7) * 2.2
 

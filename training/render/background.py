@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from . import scenery
+from . import scenery, textures
 
 SPAN = 3.0  # sides of the virtual picture, in sides of the crop
 
@@ -101,10 +101,10 @@ def paint_front(rng: np.random.Generator, n: int, kind: str) -> np.ndarray:
             cv2.line(alpha, (-5, y), (n + 5, y), (255,) * 3, width, cv2.LINE_AA)
     elif kind == "blades":
         height = rng.uniform(0.1, 0.35) / SPAN
-        scenery.shapes(rng, alpha, np.full((1, 3), 2.0), int(rng.integers(100, 400)), height * 0.4, height, "blade", 0.5 + 0.3 / SPAN, 0.5 + 0.8 / SPAN)
+        textures.shapes(rng, alpha, np.full((1, 3), 2.0), int(rng.integers(100, 400)), height * 0.4, height, "blade", 0.5 + 0.3 / SPAN, 0.5 + 0.8 / SPAN)
     else:
         form, count, small, large = {"blob": ("ellipse", 3, 0.06, 0.16), "box": ("box", 3, 0.06, 0.2), "leaves": ("ellipse", 80, 0.015, 0.06)}[kind]
-        scenery.shapes(rng, alpha, np.full((1, 3), 2.0), count, small, large, form, 0.3, 0.7)
+        textures.shapes(rng, alpha, np.full((1, 3), 2.0), count, small, large, form, 0.3, 0.7)
     blur = float(np.exp(rng.uniform(np.log(0.3), np.log(0.02 * crop))))
-    color = scenery.ramp(scenery.fractal(rng, n, 12, 0.7), scenery.palette(rng, 3))
+    color = textures.ramp(textures.fractal(rng, n, 12, 0.7), textures.palette(rng, 3))
     return np.dstack([color, cv2.GaussianBlur(alpha[..., 0], (0, 0), blur)])

@@ -80,22 +80,6 @@ def rasterize(points, triangles, first, fx, fy, cx, cy, stride, ox, oy, near, in
 
 
 @compiled()
-def barycentric(points, triangle, dx, dy):  # type: ignore[no-untyped-def]
-    """Perspective-correct weights of the corners where the ray (dx, dy, 1) meets a triangle, and the depth there."""
-    a, b, c = triangle[0], triangle[1], triangle[2]
-    ax, ay, az = float(points[a, 0]), float(points[a, 1]), float(points[a, 2])
-    bx, by, bz = float(points[b, 0]), float(points[b, 1]), float(points[b, 2])
-    qx, qy, qz = float(points[c, 0]), float(points[c, 1]), float(points[c, 2])
-    wa = dx * (by * qz - bz * qy) + dy * (bz * qx - bx * qz) + (bx * qy - by * qx)
-    wb = dx * (qy * az - qz * ay) + dy * (qz * ax - qx * az) + (qx * ay - qy * ax)
-    wc = dx * (ay * bz - az * by) + dy * (az * bx - ax * bz) + (ax * by - ay * bx)
-    total = wa + wb + wc
-    det = ax * (by * qz - bz * qy) + ay * (bz * qx - bx * qz) + az * (bx * qy - by * qx)
-    inverse = 1.0 / total
-    return wa * inverse, wb * inverse, wc * inverse, det * inverse
-
-
-@compiled()
 def vertex_normals(points, triangles, normals):  # type: ignore[no-untyped-def]
     """Area-weighted unit normals (V, 3) of a posed mesh, written into normals; returns the box (2, 3) about the points."""
     normals[:] = 0.0

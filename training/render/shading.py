@@ -1,4 +1,7 @@
-"""Compiled shading: coat texture at rest positions, light, shadows and coverage of one picture."""
+"""Compiled shading: coat texture at rest positions, light, shadows and coverage of one picture.
+
+What these functions call lies in this file, since numba's cache looks at one file only to see whether it is stale.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import math
 import numpy as np
 
 from .compiled import compiled
-from .raster import barycentric
 
 # Columns of a creature's coat parameters (filled by appearance.py).
 (ACCENT, STRIPE, STRIPE_FREQUENCY, AXIS, BLOTCH, FREQUENCY, THRESHOLD, SOFTNESS, STRENGTH, OFFSET, DETAIL, DETAIL_FREQUENCY, SPECULAR, SHININESS,
@@ -33,6 +35,22 @@ def value_noise(lattice, x, y, z):  # type: ignore[no-untyped-def]
     a += v * (b - a)
     c += v * (d - c)
     return a + w * (c - a)
+
+
+@compiled(inline="always")
+def barycentric(points, triangle, dx, dy):  # type: ignore[no-untyped-def]
+    """Perspective-correct weights of the corners where the ray (dx, dy, 1) meets a triangle, and the depth there."""
+    a, b, c = triangle[0], triangle[1], triangle[2]
+    ax, ay, az = float(points[a, 0]), float(points[a, 1]), float(points[a, 2])
+    bx, by, bz = float(points[b, 0]), float(points[b, 1]), float(points[b, 2])
+    qx, qy, qz = float(points[c, 0]), float(points[c, 1]), float(points[c, 2])
+    wa = dx * (by * qz - bz * qy) + dy * (bz * qx - bx * qz) + (bx * qy - by * qx)
+    wb = dx * (qy * az - qz * ay) + dy * (qz * ax - qx * az) + (qx * ay - qy * ax)
+    wc = dx * (ay * bz - az * by) + dy * (az * bx - ax * bz) + (ax * by - ay * bx)
+    total = wa + wb + wc
+    det = ax * (by * qz - bz * qy) + ay * (bz * qx - bx * qz) + az * (bx * qy - by * qx)
+    inverse = 1.0 / total
+    return wa * inverse, wb * inverse, wc * inverse, det * inverse
 
 
 @compiled(inline="always")
