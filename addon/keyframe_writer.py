@@ -21,7 +21,7 @@ from .rotation_modes import channel_of, channel_values
 log = logging.getLogger(__name__)
 
 # a bone that turns or moves less than this over the whole clip does not move (radians; share of the rig's size)
-_TURN_RANGE = np.radians(0.05)
+_TURN_RANGE = np.radians(0.005)
 _TRAVEL_RANGE = 1e-5
 # closer than this to rest, or to what a property already holds, is the same (single precision with room)
 _SAME = 1e-5
