@@ -1,0 +1,121 @@
+"""Training: samples whose truth agrees with their pictures, losses at known values, and a run that resumes to the same result."""
+
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from mocap_anything.backend.model.config import ModelConfig
+from mocap_anything.backend.model.rotations import matrix_from_axis_angle
+from mocap_anything.training.data.asset import load_asset, save_asset
+from mocap_anything.training.data.sample import SampleConfig, SampleMaker, Truth, collate
+from mocap_anything.training.data.stream import SampleStream, StreamConfig
+from mocap_anything.training.losses import heat_loss, quick_metrics, relative_to_carrier
+from mocap_anything.training.train import TrainConfig, Trainer, noisy_positions
+from mocap_anything.training.zoo import make_creature
+
+MODEL = ModelConfig(image_size=64, stem_dims=(16, 16), token_dim=32, fine_dim=16, joint_dim=32, head_dim=16, token_head_dim=16, encoder_layers=1,
+                    match_layers=1, pose_layers=1, lift_layers=1, rot_layers=1, time_window=2)
+SAMPLE = SampleConfig(frames=3, image_size=64, max_bones=10, rendered_share=0.0, loose_share=0.0)
+STREAM = StreamConfig(batch=2, motion_batch=2, motion_frames=4, baked_share=0.0, creature_uses=2, sample=SAMPLE)
+
+
+@pytest.fixture(scope="module")
+def sample():
+    rng = np.random.default_rng(11)
+    return SampleMaker(replace(SAMPLE, max_bones=60)).make(rng, make_creature(rng, "quadruped"))
+
+
+def test_truth_lies_on_the_subject_and_turns_carry_the_reference_to_the_frame(sample):
+    x, truth = sample
+    assert x.images.shape == (1, 3, 3, 64, 64) and truth.uv.shape[0] == 3
+    inside = ((truth.uv > 0) & (truth.uv < 1)).all(-1) & x.point_mask[0]
+    cell = (truth.uv.clamp(0, 0.999) * 16).long()
+    covered = torch.stack([truth.mask[t][cell[t, ..., 1], cell[t, ..., 0]] for t in range(3)])
+    assert covered[inside].gt(0.02).float().mean() > 0.8
+    # a bone's points are rigid: its turn carries the reference's vectors onto the frame's, whatever the camera did
+    then = x.ref_xyz[0, 0, :, 1:] - x.ref_xyz[0, 0, :, :1]
+    now = truth.xyz[:, :, 1:] - truth.xyz[:, :, :1]
+    carried = torch.einsum("tjab,jkb->tjka", truth.turn, then)
+    assert (carried - now).abs()[:, x.point_mask[0, :, 1:]].max() < 1e-4
+
+
+def test_heat_loss_is_least_at_the_truth():
+    uv = torch.tensor([[0.40, 0.71]])
+    side = 8
+    v, u = torch.meshgrid(torch.arange(side) + 0.5, torch.arange(side) + 0.5, indexing="ij")
+    def peak(at):
+        return (-8 * ((u / side - at[0]) ** 2 + (v / side - at[1]) ** 2) * side).flatten()[None]
+    mask = torch.ones(1, dtype=torch.bool)
+    right, wrong = heat_loss(peak(uv[0]), uv, mask), heat_loss(peak(torch.tensor([0.7, 0.3])), uv, mask)
+    assert right < 0.5 * wrong
+
+
+def test_local_rotation_error_by_hand():
+    quarter = matrix_from_axis_angle(torch.tensor([0.0, 0.0, torch.pi / 2]))
+    turn = torch.stack([quarter, quarter])[None, None]
+    local = relative_to_carrier(turn, torch.tensor([[-1, 0]]))
+    assert torch.allclose(local[0, 0, 0], quarter) and torch.allclose(local[0, 0, 1], torch.eye(3), atol=1e-6)
+
+
+def test_collating_pads_bones_only(sample):
+    rng = np.random.default_rng(3)
+    small = SampleMaker(SAMPLE).make(rng, make_creature(rng, "snake"))
+    x, truth = collate([sample, small])
+    count = small[0].point_mask.shape[1]
+    assert x.joint_mask[1].sum() == count and not x.point_mask[1, count:].any()
+    assert torch.equal(truth.xyz[1, :, :count], small[1].xyz)
+
+
+def test_batches_are_finite_and_the_same_for_the_same_seed():
+    a, b = (next(iter(SampleStream(STREAM, []))) for _ in range(2))
+    for name in ("images", "ref_xyz", "ref_uv"):
+        assert torch.equal(getattr(a.clips[0], name), getattr(b.clips[0], name))
+        assert torch.isfinite(getattr(a.clips[0], name)).all()
+    following = list(islice(iter(SampleStream(STREAM, [])), 2))[1]
+    resumed = next(iter(SampleStream(STREAM, [], start=1)))
+    assert torch.equal(following.clips[0].images, resumed.clips[0].images)
+
+
+def test_noise_has_the_size_that_it_announces():
+    g = torch.Generator().manual_seed(0)
+    xyz = torch.zeros(4, 40, 12, 5, 3)
+    noisy, log_error = noisy_positions(xyz, g)
+    ratio = noisy[..., 0, :].norm(dim=-1).mean((1,)) / log_error.exp().mean(1)
+    assert 0.5 < ratio.median() < 2.5
+
+
+def test_training_resumes_to_the_same_result(tmp_path):
+    config = TrainConfig(model=MODEL, stream=STREAM, bf16=False, warmup=2)
+    batches = list(islice(iter(SampleStream(STREAM, [])), 4))
+    straight = Trainer(config, tmp_path / "straight", [])
+    losses = [straight.train_step(batch, 1e-3)["loss"] for batch in batches]
+    assert all(np.isfinite(losses))
+    first = Trainer(config, tmp_path / "parts", [])
+    for batch in batches[:2]:
+        first.train_step(batch, 1e-3)
+    first.save()
+    second = Trainer(config, tmp_path / "parts", [])
+    assert second.step == 2
+    for batch in batches[2:]:
+        second.train_step(batch, 1e-3)
+    for a, b in zip(straight.model.parameters(), second.model.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+
+
+def test_metrics_of_a_perfect_answer_are_zero(sample):
+    x, truth = collate([sample])
+    from mocap_anything.backend.model.batch import ModelOutput
+
+    out = ModelOutput(truth.uv, torch.zeros(1), truth.xyz, torch.zeros(truth.xyz.shape[:3]), truth.turn, truth.turn, truth.mask)
+    found = quick_metrics(out, Truth(truth.uv, truth.xyz, truth.turn, truth.mask), x)
+    assert found["local"] < 0.1 and found["xyz"] == 0 and found["pck05"] == 1 and found["hold_local"] > 1
+
+
+def test_assets_survive_the_disk(tmp_path):
+    asset = make_creature(np.random.default_rng(0), "bird")
+    save_asset(asset, tmp_path / "a.npz")
+    again = load_asset(tmp_path / "a.npz")
+    assert again.rig.names == asset.rig.names and np.array_equal(again.clips[0].pose, asset.clips[0].pose)
+    assert np.array_equal(again.rig.mesh.weights, asset.rig.mesh.weights)
