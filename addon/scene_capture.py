@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 import numpy as np
+from mathutils import Vector
 
 from ..backend.errors import CaptureError
 from ..backend.settings import CaptureSettings
@@ -172,6 +173,12 @@ def _up(armature: bpy.types.Object) -> tuple[float, float, float]:
     up = np.linalg.inv(np.array(armature.matrix_world, np.float64)[:3, :3])[:, 2]
     x, y, z = up / np.linalg.norm(up)
     return float(x), float(y), float(z)
+
+
+def _up(armature: bpy.types.Object) -> tuple[float, float, float]:
+    """The world's up in the armature's frame."""
+    up = (armature.matrix_world.to_3x3().inverted_safe() @ Vector((0.0, 0.0, 1.0))).normalized()
+    return (up.x, up.y, up.z)
 
 
 def _check_trim(clip: Clip, settings: CaptureSettings) -> None:

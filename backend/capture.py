@@ -15,6 +15,7 @@ from .assemble import Track, assemble, blend_tracks
 from .body_points import Body, Crop, crop_around, read_body
 from .camera import Camera
 from .errors import CaptureError
+from .finish.contacts import hold_contacts
 from .finish.honour import honour
 from .finish.smoothing import smooth
 from .kinematics import bone_rotations
@@ -238,6 +239,8 @@ def _finish(request: CaptureRequest, raw: Motion) -> Motion:
     """Smoothing, then the animator's poses exactly."""
     rig = request.rig
     motion = smooth(rig, raw, request.settings.smoothing)
+    if request.settings.contacts and request.settings.root_travel == "estimated":
+        motion = hold_contacts(rig, motion, np.asarray(request.up))
     aligned = sorted((r for r in request.references if r.time is not None and raw.times[0] - 1e-6 <= r.time <= raw.times[-1] + 1e-6), key=lambda r: r.time or 0.0)
     if not aligned:
         return motion

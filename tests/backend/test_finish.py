@@ -2,6 +2,7 @@
 
 import numpy as np
 from mocap_anything.backend.camera import Camera, project
+from mocap_anything.backend.finish.contacts import hold_contacts
 from mocap_anything.backend.finish.honour import honour
 from mocap_anything.backend.finish.root import keep_yaw, solve_translation
 from mocap_anything.backend.finish.smoothing import from_local, gaussian_in_time, mean_rotations, smooth, to_local
@@ -105,3 +106,20 @@ def test_yaw_alone_is_kept():
     assert np.allclose(kept[0], yaw @ reference, atol=1e-9)
     turned = kept[1] @ reference.T
     assert np.allclose(turned @ up, up, atol=1e-9)
+
+
+def test_a_foot_that_slides_on_the_ground_is_held_and_a_swinging_one_is_not():
+    rig = chain(2)
+    frames = 48
+    times = np.arange(frames) / 24
+    heads = np.zeros((frames, 2, 3))
+    heads[:, 0, 1] = 2.0
+    heads[:, 1, 1] = 1.0
+    heads[:, :, 0] = np.linspace(0, 0.3, frames)[:, None]
+    flipped = np.tile(np.diag([-1.0, -1.0, 1.0]), (frames, 2, 1, 1))  # ends point down, along -y
+    still = Motion(times, flipped, heads, np.zeros((frames, 2), np.float32), np.zeros((frames, 2, 2), np.float32))
+    up = np.array([0.0, 1, 0])
+    held = hold_contacts(rig, still, up)
+    assert np.ptp(held.heads[:, 1, 0]) < 0.6 * np.ptp(heads[:, 1, 0])
+    fast = Motion(times, flipped, heads * [30, 1, 1], still.confidence, still.joints_2d)
+    assert np.allclose(hold_contacts(rig, fast, up).heads, fast.heads)
