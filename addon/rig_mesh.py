@@ -71,14 +71,15 @@ def read_mesh(armature: bpy.types.Object, names: tuple[str, ...], rest: np.ndarr
     Vertices that no bone moves are left out, and the triangles that hang on them.
     """
     index = {name: bone for bone, name in enumerate(names)}
-    pieces = [_read_piece(armature, bound, index, rest, depsgraph) for bound in bound_meshes(armature, depsgraph)]
-    pieces = [piece for piece in pieces if piece is not None and len(piece.vertices)]
+    read = (_read_piece(armature, bound, index, rest, depsgraph) for bound in bound_meshes(armature, depsgraph))
+    pieces = [piece for piece in read if piece is not None and len(piece.vertices)]
     held = np.zeros(len(names))
     if not pieces:
         return None, held
-    starts = np.cumsum([0] + [len(piece.vertices) for piece in pieces])
+    starts = np.cumsum([0, *(len(piece.vertices) for piece in pieces)])
     mesh = Mesh(
-        np.concatenate([p.vertices for p in pieces]), np.concatenate([p.triangles + s for p, s in zip(pieces, starts[:-1], strict=True)]).astype(np.int32),
+        np.concatenate([p.vertices for p in pieces]),
+        np.concatenate([p.triangles + start for p, start in zip(pieces, starts[:-1], strict=True)]).astype(np.int32),
         np.concatenate([p.bones for p in pieces]), np.concatenate([p.weights for p in pieces]), np.concatenate([p.colors for p in pieces]),
     )
     np.add.at(held, mesh.bones, mesh.weights)
