@@ -12,8 +12,9 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(_cache))
 
 import numba  # noqa: E402  (numba reads the variable when it is imported)
 
-if not numba.config.CACHE_DIR:
-    numba.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]
+_settings: Any = numba.config
+if not _settings.CACHE_DIR:
+    _settings.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -27,6 +27,7 @@ def ball(levels: int) -> tuple[np.ndarray, np.ndarray]:
 def limbs(levels: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """A four-legged body of seven stretched balls, standing on z = 0 and facing -y."""
     sphere, faces = ball(levels)
+    parts: list[tuple[tuple[float, float, float], tuple[float, float, float]]]
     parts = [((0, 0, 0.9), (0.35, 0.8, 0.35)), ((0, -1, 1.25), (0.2, 0.35, 0.22)), ((0, 1, 1.1), (0.06, 0.4, 0.06))]
     parts += [((x, y, 0.45), (0.09, 0.09, 0.45)) for x in (-0.22, 0.22) for y in (-0.6, 0.6)]
     vertices = np.concatenate([sphere * scale + np.array(center) for center, scale in parts])
