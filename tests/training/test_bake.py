@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mocap_anything.addon.rig_mesh import thin_out
 from mocap_anything.backend.kinematics import forward
 from mocap_anything.backend.rig import Mesh
+from mocap_anything.backend.thinning import thin_out
 from mocap_anything.training.data import bake, open_zoo
 from mocap_anything.training.data.asset import load_asset
 from mocap_anything.training.data.import_rig import import_file, main_armature, neutral_pose

@@ -18,9 +18,9 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 
-from ...addon.rig_mesh import thin_out
 from ...addon.rig_reader import read_rig
 from ...backend.rig import Rig
+from ...backend.thinning import thin_out
 from .asset import Asset, AssetClip, save_asset
 from .import_rig import import_file, main_armature, neutral_pose
 
