@@ -59,7 +59,7 @@ def make_creature(rng: np.random.Generator, plan: str | None = None, clips: int 
     skin = build_mesh(
         body, *bind, rigid=bool(rng.random() < (0.9 if robot else 0.08)), box=float(rng.choice([4.0, 8.0])) if robot or rng.random() < 0.1 else 2.0
     )
-    colors = paint(rng, skin, parts=robot or rng.random() < 0.2)
+    colors = paint(rng, skin, parts=robot or bool(rng.random() < (0.4 if plan in ("biped", "blob") else 0.15)))
     layout, place = plan_layout(body, rng)
     turn_world, scale, up = orientation(rng)
     world = (turn_world, scale)

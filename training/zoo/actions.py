@@ -1,11 +1,10 @@
-"""What creatures do on the spot: idle, look round, sit, lie, rear, jump, bite, wave."""
+"""What creatures do on the spot: idle, look about, or one of the deeds."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from .motion import Motion, key_curve, smooth_noise
-from .waves import raise_head
 
 
 def idle(motion: Motion, vigour: float) -> None:
@@ -67,7 +66,7 @@ def tail_and_ears(motion: Motion, vigour: float) -> None:
         motion.bend(key, 2, 0.4 * vigour * motion.noise(2.0))
 
 
-def _envelope(motion: Motion) -> np.ndarray:
+def envelope(motion: Motion) -> np.ndarray:
     """(T,) one or several times up and down between 0 and 1, or up and held."""
     kind = motion.rng.integers(0, 3)
     t = (motion.times - motion.times[0]) / max(motion.times[-1] - motion.times[0], 1e-6)
@@ -82,143 +81,3 @@ def _envelope(motion: Motion) -> np.ndarray:
         return 0.5 - 0.5 * np.cos(2 * np.pi * (cycles * t + motion.rng.random()))
     x = x if motion.chance(0.7) else 1 - x
     return x * x * (3 - 2 * x)
-
-
-def act(motion: Motion, vigour: float) -> None:
-    """One named action that fits the body; its envelope rises and falls in the clip."""
-    legs = motion.body.legs
-    pairs = 1 + max((leg.pair for leg in legs), default=-1)
-    names = ["bite"]
-    if pairs == 2:
-        names += ["sit", "lie", "rear", "jump", "paw", "fall", "stretch", "graze"]
-    elif pairs == 1:
-        names += ["crouch", "jump", "fall", "kick", "bow", "graze"]
-        if "arm1" in motion.body.chains:
-            names += ["wave", "punch", "dance", "reach", "wave", "punch"]
-    elif pairs > 2:
-        names += ["rear", "jump", "threat", "crouch", "fall"]
-    if "front" in motion.body.chains:
-        names += ["cobra", "coil", "strike"]
-    name = str(motion.rng.choice(names))
-    e = _envelope(motion)
-    idle(motion, 0.5 * vigour)
-    motion.label[-1] = name
-    _posture(motion, name, e, (0.5 + 0.5 * vigour) * motion.uniform(0.8, 1.15))
-    _gesture(motion, name, e, 0.5 + 0.5 * vigour)
-
-
-def _posture(motion: Motion, name: str, e: np.ndarray, v: float) -> None:
-    """Actions of the trunk, feet planted or carried along."""
-    scale, u = leg_length(motion), motion.uniform
-    legs = motion.body.legs
-    hind = np.array([leg.hind for leg in legs], float)
-    if name == "sit":
-        drop = 0.55 * scale * v
-        motion.place[:, 2] -= drop * e
-        motion.sway[:, 1] -= np.arcsin(min(0.9, drop * u(0.8, 1.2))) * e
-        motion.place[:, 0] += 0.1 * e * v
-        motion.bend("neck", 1, 0.4 * e)
-        motion.foot -= np.minimum(0.5 * e, 0.5)[:, None] * hind
-    elif name in ("lie", "crouch"):
-        motion.place[:, 2] -= u(0.4, 0.75) * scale * v * e
-        motion.sway[:, 0] += u(-0.15, 0.15) * e
-        motion.bend("spine", 1, u(-0.1, 0.4) * e)
-    elif name in ("rear", "threat"):
-        angle = (u(0.4, 1.15) if name == "rear" else u(0.2, 0.5)) * v
-        motion.sway[:, 1] -= angle * e
-        motion.place[:, 2] += (0.0 if len(legs) <= 4 else 0.3 * scale) * e
-        motion.bend("neck", 1, 0.5 * angle * e)
-        motion.lift += np.clip(1.2 * e, 0, 1)[:, None] * (1 - hind)
-        front = 1 - hind
-        motion.reach += front[None, :, None] * (e[:, None, None] * np.array([u(-0.1, 0.3), 0, u(0.0, 0.3)]) * scale)
-    elif name == "jump":
-        air = np.clip(2 * e - 1, 0, 1)
-        motion.place[:, 2] += scale * (u(0.3, 1.2) * v * air - 0.35 * np.clip(1 - np.abs(2 * e - 0.7) / 0.7, 0, 1))
-        motion.sway[:, 1] += u(-0.5, 0.3) * np.gradient(air) * 8 * v
-        motion.lift += np.clip(4 * air, 0, 1)[:, None]
-        motion.reach += air[:, None, None] * np.array([u(-0.2, 0.3), 0, u(0.0, 0.4)]) * scale
-        motion.foot += air[:, None] * u(0, 0.8)
-    elif name == "fall":
-        side = motion.rng.choice([-1, 1])
-        motion.sway[:, 0] += side * u(1.0, 1.6) * e
-        motion.place[:, 2] -= u(0.6, 0.85) * scale * e
-        motion.place[:, 1] -= side * 0.4 * scale * e
-        motion.lift += np.clip(2.5 * e, 0, 1)[:, None]
-        motion.reach += e[:, None, None] * motion.rng.normal(size=(1, len(legs), 3)) * 0.2 * scale
-    elif name in ("stretch", "graze"):
-        angle = u(0.15, 0.5) * v
-        motion.sway[:, 1] += angle * e
-        motion.place[:, 2] += (0.0 if name == "stretch" else -0.1 * scale) * e
-        motion.bend("neck", 1, (u(-0.6, 0.0) if name == "stretch" else u(0.6, 1.5)) * e * v)
-        motion.bend("head", 1, u(-0.2, 0.5) * e)
-        motion.bend("jaw", 1, 0.3 * e * (0.5 + 0.5 * np.sin(12 * motion.times)))
-    elif name in ("paw", "kick"):
-        n = int(motion.rng.integers(len(legs)))
-        motion.reach[:, n] += e[:, None] * np.array([u(0.2, 0.8), 0, u(0.25, 0.7)]) * scale * v
-        motion.foot[:, n] -= u(-0.5, 0.8) * e
-        motion.sway[:, 1] -= 0.1 * e
-    elif name == "bow":
-        motion.bend("spine", 1, u(0.3, 1.2) * e * v)
-        motion.bend("neck", 1, u(0, 0.5) * e)
-
-
-def _gesture(motion: Motion, name: str, e: np.ndarray, v: float) -> None:
-    """Actions of the head, the arms and the limbless."""
-    u = motion.uniform
-    if name in ("bite", "strike"):
-        lunge = e**2
-        motion.place[:, 0] += u(0.0, 0.25) * lunge
-        motion.sway[:, 1] += u(-0.2, 0.3) * lunge
-        motion.bend("neck", 1, u(-0.9, 0.9) * (lunge - 0.6 * (e * (1 - e) * 4)) * v)
-        motion.bend("head", 1, u(-0.4, 0.4) * lunge)
-        motion.bend("jaw", 1, u(0.3, 0.9) * 4 * e * (1 - e))
-    if name in ("cobra", "strike"):
-        raise_head(motion, u(0.5, 1.6) * v, e if name == "cobra" else 1 - 0.7 * e)
-    if name == "coil":
-        turn = u(2.0, 6.0) * v * motion.rng.choice([-1, 1])
-        motion.bend("behind", 2, -turn * e, u(-0.3, 0.8))
-        motion.bend("front", 2, turn * (0.3 + 0.7 * e), u(-0.5, 0.3))
-    if name == "threat":
-        motion.sided("arm", 0, x=u(-0.3, 0.5) * e, y=-u(0.2, 1.0) * e, z=u(-0.3, 0.5) * e)
-    if name in ("wave", "reach", "punch", "dance"):
-        _arms(motion, name, e, v)
-
-
-def _arms(motion: Motion, name: str, e: np.ndarray, v: float) -> None:
-    u = motion.uniform
-    beat = 2 * np.pi * u(0.8, 2.5) * motion.times
-    if name == "dance":
-        motion.place[:, 2] += 0.06 * (np.cos(beat) - 1) * v
-        motion.sway[:, 2] += 0.4 * np.sin(beat / 2) * v
-        motion.sway[:, 0] += 0.12 * np.sin(beat / 2 + u(0, 6)) * v
-        motion.bend("spine", 2, -0.5 * np.sin(beat / 2 + u(0, 2)) * v)
-        motion.sided(
-            "arm",
-            0,
-            x=u(0.2, 1.6) + 0.4 * np.sin(beat / 2 + u(0, 6)),
-            y=u(-0.8, 0.4) + 0.5 * np.sin(beat),
-            opposite=u(-0.8, 0.4) + 0.5 * np.sin(beat + u(0, 6)),
-        )
-        motion.sided("arm", 1, y=-u(0.2, 1.6) - 0.4 * np.sin(beat))
-        return
-    side = motion.rng.choice([-1, 1])
-    arm = motion.body.chains[f"arm{side}"]
-    other = motion.body.chains[f"arm{-side}"]
-    if name == "punch":
-        hit = np.clip(np.sin(beat), 0, 1) ** 2
-        for chain, h in ((arm, hit), (other, np.clip(-np.sin(beat), 0, 1) ** 2 if motion.chance(0.5) else 0 * hit)):
-            motion.rot[:, chain[0], 1] += -0.5 - 1.0 * h * v
-            motion.rot[:, chain[1], 1] += -2.0 + 1.9 * h * v
-        motion.sway[:, 2] += 0.3 * side * -hit * v
-        motion.bend("spine", 2, 0.5 * side * -hit * v)
-        return
-    raised = u(1.2, 2.6) if name == "wave" else u(0.4, 1.6)
-    if motion.chance(0.6):
-        motion.rot[:, arm[0], 0] += side * raised * e * v
-    else:
-        motion.rot[:, arm[0], 1] -= raised * e * v
-    motion.rot[:, arm[1], 1] -= u(0.2, 1.3) * e
-    if name == "wave":
-        motion.rot[:, arm[1], 0] += 0.6 * np.sin(beat) * e
-        motion.rot[:, arm[2], 0] += 0.4 * np.sin(beat - 0.7) * e
-    motion.bend("spine", 0, -0.12 * side * e)

@@ -28,7 +28,7 @@ def _noise(rng: np.random.Generator, points: np.ndarray, frequency: float, stret
 
 
 def paint(rng: np.random.Generator, skin: Skin, parts: bool) -> np.ndarray:
-    """(V, 3) float32 sRGB of a skin's vertices, patterns fixed to the neutral stand; parts: each tube in a colour of a small palette."""
+    """(V, 3) float32 sRGB of a skin's vertices, patterns fixed to the neutral stand; parts: each part of the body in a colour of a small palette."""
     points, tints = skin.neutral, skin.tints
     base, third = _color(rng), _color(rng)
     color = _by_part(rng, skin, base) if parts else _coat(rng, skin, base)
@@ -52,8 +52,8 @@ def paint(rng: np.random.Generator, skin: Skin, parts: bool) -> np.ndarray:
 
 def _by_part(rng: np.random.Generator, skin: Skin, base: np.ndarray) -> np.ndarray:
     palette = np.stack([base, _color(rng), _color(rng), base * 0.5, np.clip(base + 0.3, 0, 1)])
-    count = int(skin.tube.max()) + 1
-    return palette[rng.integers(0, len(palette), count)][skin.tube] * rng.uniform(0.85, 1.0, (count, 1))[skin.tube]
+    count = int(skin.part.max()) + 1
+    return palette[rng.integers(0, len(palette), count)][skin.part] * rng.uniform(0.85, 1.0, (count, 1))[skin.part]
 
 
 def _coat(rng: np.random.Generator, skin: Skin, base: np.ndarray) -> np.ndarray:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .actions import act, idle, look_about, tail_and_ears
+from .actions import envelope, idle, look_about, tail_and_ears
+from .arms import ARMS
 from .body import Body
+from .deeds import CRAWLER, FOUR_LEGS, SNAKE, TWO_LEGS, bite
 from .gaits import locomote
 from .kinematics import accumulate, rotation, solve_legs
 from .motion import Motion, smooth_noise
@@ -31,7 +33,7 @@ def perform(body: Body, rng: np.random.Generator, frames: int, fps: float) -> Pe
     vigour = float(np.clip(1.25 * rng.beta(1.3, 1.3), 0, 1.25))
     winged = "wing1" in body.chains and bool(body.legs)
     choice = rng.random()
-    flying = winged and rng.random() < (0.5 if len(body.legs) == 2 else 0.3)
+    flying = winged and rng.random() < (0.5 if len(body.legs) <= 4 else 0.3)
     if flying:
         fly(motion, vigour)
         look_about(motion, 0.4 * vigour)
@@ -56,6 +58,21 @@ def perform(body: Body, rng: np.random.Generator, frames: int, fps: float) -> Pe
     if rng.random() < 0.55:
         turn, position = _in_place(motion, turn, position)
     return Performance(turn, position, motion.path, "+".join(motion.label))
+
+
+def act(motion: Motion, vigour: float) -> None:
+    """One named action that fits the body; its envelope rises and falls in the clip."""
+    body = motion.body
+    pairs = 1 + max((leg.pair for leg in body.legs), default=-1)
+    deeds = {"bite": bite} | ({}, TWO_LEGS, FOUR_LEGS)[pairs] if pairs < 3 else {"bite": bite} | CRAWLER
+    if "front" in body.chains:
+        deeds |= SNAKE
+    if "arm1" in body.chains and pairs == 1 and len(body.chains["arm1"]) > 2:
+        deeds = deeds | ARMS if motion.chance(0.4) else dict(ARMS)
+    name = str(motion.rng.choice(list(deeds)))
+    idle(motion, 0.5 * vigour)
+    motion.label[-1] = name
+    deeds[name](motion, envelope(motion), 0.5 + 0.5 * vigour)
 
 
 def _travel(motion: Motion, vigour: float) -> None:

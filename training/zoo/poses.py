@@ -92,6 +92,10 @@ def fold_wings(motion: Motion, amount: np.ndarray) -> None:
             x, z = (-0.75, 1.3) if i == 0 else (0.0, (-0.45, 0.55, 0.1)[min(i - 1, 2)])
             motion.rot[:, bone, 0] += side * x * amount
             motion.rot[:, bone, 2] += side * z * amount
+        fingers = [key for key in motion.body.chains if key.startswith("wingfinger") and key.endswith(str(side))]
+        for i, key in enumerate(fingers):
+            # the fan closes towards its last finger
+            motion.rot[:, motion.body.chains[key][0], 2] += side * (0.9 - 0.5 * i) * amount
 
 
 def shake(motion: Motion, vigour: float, asleep: float) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from .body import Body
 from .ornaments import hump, mane, plates, trunk_nose
 from .parts import ears, head, horns, leg, neck, tail, trunk
-from .winged import wing
+from .winged import bat_wing, wing
 
 
 @dataclass
@@ -232,5 +232,10 @@ def dragon(body: Body) -> None:
     body.traits["wing_root"], body.traits["wing_tip"] = u(0.6, 1.1), u(0.3, 1.1)
     base = np.asarray(body.tail[chest]) + (-0.25, 0.12, u(0.05, 0.18))
     span, chord, joints, fingers = u(0.7, 1.7), u(0.3, 0.6), int(body.rng.integers(2, 5)), int(body.rng.integers(0, 4))
+    body.traits |= {"fan": u(-0.3, 0.2), "sweep": u(1.1, 1.9), "knuckles": float(body.chance(0.4))}
+    skin = body.chance(0.6)
     for side in (1, -1):
-        wing(body, chest, base, span, chord, side, joints, fingers)
+        if skin:
+            bat_wing(body, chest, base, span, side, 2 + fingers // 2)
+        else:
+            wing(body, chest, base, span, chord, side, joints, fingers)

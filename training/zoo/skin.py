@@ -15,7 +15,7 @@ TINTS = ("coat", "belly", "dark", "eye", "hoof", "beak", "wing", "mane")
 @dataclass
 class Skin:
     """vertices (V, 3) in the bind pose, neutral (V, 3) the same in the neutral stand, triangles (F, 3), bones and weights (V, 4),
-    tints (V,) index TINTS, tube (V,) the tube each vertex belongs to. All in the creature's frame.
+    tints (V,) index TINTS, part (V,) what the tube of each vertex is on (the same number left and right). All in the creature's frame.
     """
 
     vertices: np.ndarray
@@ -24,7 +24,7 @@ class Skin:
     bones: np.ndarray
     weights: np.ndarray
     tints: np.ndarray
-    tube: np.ndarray
+    part: np.ndarray
 
 
 def build_mesh(body: Body, turn: np.ndarray, position: np.ndarray, rigid: bool = False, box: float = 2.0) -> Skin:
@@ -50,7 +50,9 @@ def build_mesh(body: Body, turn: np.ndarray, position: np.ndarray, rigid: bool =
         frames[k, :, 1] = e / np.maximum(np.sqrt((e * e).sum(1, keepdims=True)), 1e-9)
     points, bones, weights, triangles = _sweep(rows, row_start, chain, chain_start, rings, sides, anchor, soft, frames, 2.0 / box)
     tube = np.repeat(np.arange(len(tubes)), rings * sides + 2)
-    return Skin(points[0], points[1], triangles, bones, weights, np.array([TINTS.index(t.tint) for t in tubes])[tube], tube)
+    known: dict[str, int] = {}
+    part = np.array([known.setdefault(body.part[t.bones[0]], len(known)) for t in tubes])
+    return Skin(points[0], points[1], triangles, bones, weights, np.array([TINTS.index(t.tint) for t in tubes])[tube], part[tube])
 
 
 @njit(cache=True)

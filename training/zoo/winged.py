@@ -33,6 +33,43 @@ def wing(body: Body, parent: int, shoulder: np.ndarray, span: float, chord: floa
         body.tube([quill], [(-0.2, chord * 0.25, thick * 0.5), (0.6, chord * 0.25, thick * 0.5), (1, chord * 0.1, thick * 0.3)], 4, 4, anchor=at, tint="wing")
 
 
+def bat_wing(body: Body, parent: int, shoulder: np.ndarray, span: float, side: int, fingers: int) -> None:
+    """A spread wing of skin: two arm bones, and fingers that fan out from the wrist, each carrying its share of the membrane."""
+    flip = np.array([1.0, side, 1.0])
+    s = shoulder * flip
+    elbow = s + np.array([-0.1, side * 0.26, 0.06]) * span
+    wrist = elbow + np.array([0.2, side * 0.22, 0.04]) * span
+    arm = body.chain("wing", parent, [s, elbow, wrist], side, (1, 0, 0), (12, 8, 8), f"wing{side}")
+    chord, thick = 0.3 * span, 0.018
+    body.tube(
+        arm,
+        [(-0.05, chord * 0.5, thick, -chord * 0.45), (1, chord * 0.5, thick, -chord * 0.5), (2, chord * 0.35, thick, -chord * 0.3)],
+        7,
+        6,
+        anchor=parent,
+        tint="wing",
+    )
+    body.tube(arm, [(-0.1, thick * 2.4, thick * 2.4), (1, thick * 1.6, thick * 1.6), (2, thick * 1.3, thick * 1.3)], 6, 5, anchor=parent)
+    start, stop = body.traits["fan"], body.traits["sweep"]
+    half = (stop - start) / max(fingers, 1) / 2
+    for i in range(fingers):
+        yaw = start + (i + 0.5) * 2 * half
+        d = np.array([-np.sin(yaw), side * np.cos(yaw), 0.0])
+        long = span * (0.75 - 0.3 * i / max(fingers - 1, 1))
+        joints = 2 if body.traits["knuckles"] else 1
+        across = np.array([np.cos(yaw), side * np.sin(yaw), 0.0])
+        finger = body.chain("wingfinger", arm[1], line(wrist, d, long, joints), side, tuple(across), (6, 5, 6), f"wingfinger{i}{side}")
+        wide = long * np.tan(half) * 1.15
+        body.tube(
+            finger,
+            [(0.0, 0.02, thick), (joints * 0.5, wide * 0.55, thick * 0.6), (joints * 0.85, wide * 0.9, thick * 0.5), (joints, wide * 0.5, thick * 0.3)],
+            3 + 2 * joints,
+            6,
+            anchor=arm[1],
+            tint="wing",
+        )
+
+
 def bird(body: Body) -> None:
     """Sparrows, hens, crows, gulls, flamingos, ostriches."""
     u = body.uniform
