@@ -28,6 +28,7 @@ def build_background(rng: np.random.Generator, points: np.ndarray, eye: np.ndarr
     if rng.uniform() < 0.5:
         place = (centre[0] + 6 * size * np.cos(heading), centre[1] + 6 * size * np.sin(heading), floor + 4 * size)
         made.append(_thing(rng, "cube", place, (0.1 * size, 40 * size, 12 * size), heading, 3 * size))
+        made[-1].visible_shadow = False  # a sun behind it would leave all in the dark
     sun = bpy.data.objects.new("Sun", bpy.data.lights.new("Sun", "SUN"))
     sun.data.energy, sun.data.angle = rng.uniform(1.5, 4.5), rng.uniform(0.01, 0.3)
     sun.data.color = 1 - rng.uniform(0, 0.25, 3) * np.array([0, 0.6, 1])
