@@ -30,9 +30,10 @@ def thin_out(mesh: Mesh, max_triangles: int) -> Mesh:
 
 def _clustered(mesh: Mesh, step: float) -> Mesh:
     cell = np.floor((mesh.vertices - mesh.vertices.min(0)) / step).astype(np.int64)
-    leading = np.take_along_axis(mesh.bones, mesh.weights.argmax(1)[:, None], 1)
-    shade = np.round(mesh.colors * 7).astype(np.int64) @ np.array([[1], [8], [64]])
-    _, owner = np.unique(np.concatenate([cell, leading, shade], 1), axis=0, return_inverse=True)
+    _, cell_index = np.unique((cell[:, 0] * (1 << 20) + cell[:, 1]) * (1 << 20) + cell[:, 2], return_inverse=True)
+    leading = np.take_along_axis(mesh.bones, mesh.weights.argmax(1)[:, None], 1)[:, 0].astype(np.int64)
+    shade = np.round(mesh.colors * 7).astype(np.int64) @ (1, 8, 64)
+    _, owner = np.unique((cell_index.reshape(-1) * (leading.max() + 1) + leading) * 512 + shade, return_inverse=True)
     owner = owner.reshape(-1)
     count = owner.max() + 1
     center = np.stack([np.bincount(owner, mesh.vertices[:, axis], count) for axis in range(3)], 1) / np.bincount(owner, minlength=count)[:, None]
