@@ -24,11 +24,12 @@ class Captured:
     report: dict[str, Any]
 
 
-def capture(scene: Path, video: Path, out: Path, name: str, options: list[str]) -> Captured:
-    """Capture with every kind of result into out/NAME*: scene, report, preview film, contact sheet."""
+def capture(scene: Path, video: Path, out: Path, name: str, options: list[str], preview: bool = False) -> Captured:
+    """Capture into out/NAME*: scene, report, contact sheet and, if wanted, the preview film, which may take longer than the capture."""
     out.mkdir(parents=True, exist_ok=True)
     blend, report = out / f"{name}.blend", out / f"{name}.json"
-    places = ["--output", str(blend), "--report", str(report), "--preview", str(out / f"{name}.mp4"), "--contact-sheet", str(out / f"{name}.png")]
+    places = ["--output", str(blend), "--report", str(report), "--contact-sheet", str(out / f"{name}.png")]
+    places += ["--preview", str(out / f"{name}.mp4")] if preview else []
     command = [sys.executable, "-m", PACKAGE, "capture", str(scene), "--video", str(video), *places, *options]
     blend.unlink(missing_ok=True)
     started = time.monotonic()

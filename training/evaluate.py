@@ -77,7 +77,7 @@ def baselines(case: Case) -> dict[str, np.ndarray]:
     return poses
 
 
-def evaluate_case(case: Case, out: Path, options: list[str] | None) -> dict[str, Any]:
+def evaluate_case(case: Case, out: Path, options: list[str] | None, preview: bool = False) -> dict[str, Any]:
     """Scores of every method on one case; options None leaves the model out."""
     truth = case.truth
 
@@ -89,7 +89,7 @@ def evaluate_case(case: Case, out: Path, options: list[str] | None) -> dict[str,
     entry |= {"frames": len(truth.pose), "bones": len(case.rig), "scores": scores}
     if options is None:
         return entry
-    done = capture(case.folder / "rig.blend", case.folder / "clip.mp4", out, truth.rig, ["--armature", case.armature, *options])
+    done = capture(case.folder / "rig.blend", case.folder / "clip.mp4", out, truth.rig, ["--armature", case.armature, *options], preview)
     entry |= {"seconds": done.seconds, "error": done.error, "report": done.report}
     if done.blend is not None:
         scores[MODEL] = measured(read_poses(done.blend, case.armature, truth.names, len(truth.pose)))
@@ -119,6 +119,7 @@ def _mean_of_groups(entries: list[dict[str, Any]], method: str, name: str) -> fl
 _COLUMNS = {
     "rotation °": "rotation", "root °": "rotation_root", "leaves °": "rotation_leaves", "velocity °/frame": "rotation_velocity", "MPJPE %": "mpjpe",
     "MPJPE cm": "mpjpe_cm", "MPJVE %": "mpjve", "root %": "root_position", "CD %": "cd_skeleton", "jitter / truth": "jitter_ratio", "slip cm/s": "foot_slip_cm",
+    "at key °": "at_reference",
 }  # fmt: skip
 
 
@@ -171,6 +172,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", default=[], help="these cases alone")
     parser.add_argument("--split", default="", help="comma-separated: these splits alone")
     parser.add_argument("--baselines", action="store_true", help="no capture: hold and closed form alone")
+    parser.add_argument("--preview", action="store_true", help="also a side-by-side film of each case")
     parser.add_argument("--model")
     parser.add_argument("--device")
     args = parser.parse_args(argv)
@@ -182,7 +184,7 @@ def main(argv: list[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     entries = []
     for folder in folders:
-        entries.append(evaluate_case(read_case(folder), args.out, options))
+        entries.append(evaluate_case(read_case(folder), args.out, options, args.preview))
         shown = entries[-1]["scores"].get(MODEL, {}).get("rotation", math.nan)
         print(f"{folder.name}: {shown:.1f}° (hold {entries[-1]['scores'][HOLD]['rotation']:.1f}°) {entries[-1].get('error', '')}", file=sys.stderr, flush=True)
         results = {"averages": averages([e for e in entries if not e.get("error")]), "cases": entries}

@@ -96,6 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="comma-separated clips")
     parser.add_argument("--out", type=Path, default=Path("out/footage"), help="results (default: %(default)s)")
     parser.add_argument("--baselines", action="store_true", help="no capture: the held pose alone")
+    parser.add_argument("--no-preview", action="store_true", help="no side-by-side film")
     parser.add_argument("--model")
     parser.add_argument("--device")
     args = parser.parse_args(argv)
@@ -110,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
         results[case.name] = baselines(case)
         if args.baselines:
             continue
-        done = capture(case / "rig.blend", case / "clip.mp4", args.out, case.name, options)
+        done = capture(case / "rig.blend", case / "clip.mp4", args.out, case.name, options, not args.no_preview)
         if done.blend is None:
             failed = True
             print(f"{case.name}: {done.error}", file=sys.stderr)

@@ -19,14 +19,16 @@ CONTACT_SPEED = 0.1  # sizes per second below which a true foot stands
 def score(rig: Rig, truth: np.ndarray, pose: np.ndarray, fps: float, up: np.ndarray, reference: int | None = None) -> dict[str, float]:
     """All metrics of one clip; NaN where one is undefined (no leaf moves, no foot stands).
 
-    reference: index of the keyed frame, left out of the averages, since every method is given it.
+    reference: index of the keyed frame, left out of the averages, since every method is given it; `at_reference` is the greatest rotation
+        error there.
     """
     counted = counted_bones(rig)
     true_local, local = parent_local(rig, truth), parent_local(rig, pose)
     moving = counted & (rotation_range(true_local) >= MOVING)
     roots, leaves = moving & (rig.parents < 0), moving & leaf_bones(rig, counted)
     frames = np.arange(len(truth)) != (-1 if reference is None else reference)
-    angles = geodesic(true_local, local)[frames]
+    every = geodesic(true_local, local)
+    angles = every[frames]
     heads, got = truth[..., :3, 3] / rig.size, pose[..., :3, 3] / rig.size
     root = main_root(rig, counted)
     apart = (got - got[:, root, None]) - (heads - heads[:, root, None])
@@ -49,6 +51,7 @@ def score(rig: Rig, truth: np.ndarray, pose: np.ndarray, fps: float, up: np.ndar
         "jitter_ratio": jitter(got[:, counted]) / max(jitter(heads[:, counted]), 1e-6),
         "cd_skeleton": 100 * cd_skeleton(rig, heads[frames], got[frames], counted),
         "foot_slip_cm": slip,
+        "at_reference": _greatest(every[~frames][:, moving]),
     }
 
 
@@ -171,6 +174,10 @@ def foot_slip(rig: Rig, truth: np.ndarray, pose: np.ndarray, fps: float, up: np.
     slide = np.diff(ends, axis=0)
     slide = slide - (slide @ up)[..., None] * up
     return float(centimetres(rig) * np.linalg.norm(slide, axis=-1)[contact].mean() * fps)
+
+
+def _greatest(values: np.ndarray) -> float:
+    return float(values.max()) if values.size else float("nan")
 
 
 def _mean(values: np.ndarray) -> float:

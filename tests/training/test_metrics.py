@@ -67,6 +67,8 @@ def test_rotation_error_is_parent_local_over_moving_bones(arm: Rig) -> None:
     assert got["rotation_velocity"] == pytest.approx(20)
     without = metrics.score(arm, truth, held, 24, np.array([0.0, 1, 0]), reference=0)
     assert without["rotation"] == pytest.approx(30)
+    assert without["at_reference"] == pytest.approx(0)
+    assert metrics.score(arm, truth, held, 24, np.array([0.0, 1, 0]), reference=1)["at_reference"] == pytest.approx(20)
     # A wrong root leaves the children's parent-local rotations right.
     both = metrics.score(arm, bend(arm, [0, 30, 0], [0, 20, 40], [0, 0, 9]), bend(arm, [0, 0, 0], [0, 20, 40], [0, 0, 0]), 24, np.array([0.0, 1, 0]))
     assert both["rotation_root"] == pytest.approx(10)
