@@ -85,7 +85,7 @@ def rasterize(vertices: torch.Tensor, triangles: torch.Tensor, intrinsics: torch
     height, width = size
     setup = _set_up(vertices, triangles.long(), intrinsics, size, near)
     nearest = vertices.new_zeros(len(vertices) * height * width)
-    winner = torch.full(nearest.shape, len(setup.number), dtype=torch.long, device=vertices.device)
+    winner = torch.full(nearest.shape, len(setup.number), dtype=torch.int32, device=vertices.device)  # Metal reduces no int64
     area = (setup.last - setup.first + 1).prod(1).cumsum(0)
     chunks = 1 + int(area[-1]) // _CHUNK if len(area) else 0
     cuts = torch.searchsorted(area, torch.arange(1, chunks, device=area.device) * _CHUNK).tolist()
@@ -96,7 +96,7 @@ def rasterize(vertices: torch.Tensor, triangles: torch.Tensor, intrinsics: torch
         if before is not None:  # what an earlier chunk showed there is now hidden
             winner = torch.where(nearest > before, len(setup.number), winner)
         wins = nearness == nearest[pixel]
-        winner.scatter_reduce_(0, pixel[wins], owner[wins], "amin")
+        winner.scatter_reduce_(0, pixel[wins], owner[wins].int(), "amin")
     return _resolve(setup, winner, (len(vertices), height, width))
 
 
@@ -172,7 +172,7 @@ def _spread(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def _resolve(setup: _Triangles, winner: torch.Tensor, shape: tuple[int, int, int]) -> Buffers:
     """Weights and depth of the triangle that won each pixel."""
     pixel = (winner < len(setup.number)).nonzero()[:, 0]
-    triangle = winner.index_select(0, pixel)
+    triangle = winner.index_select(0, pixel).long()
     first = setup.first.index_select(0, triangle)
     column, row = pixel % shape[2] - first[:, 0], pixel // shape[2] % shape[1] - first[:, 1]
     table = _columns(setup.weights, setup.nearness, triangle)
