@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mocap_anything.backend.kinematics import skin
 from mocap_anything.training.data.asset import Asset
-from mocap_anything.training.zoo import PLANS, make_creature
+from mocap_anything.training.zoo import PLANS, make_creature, make_pair
 
 SEEDS = 200
 
@@ -97,3 +97,20 @@ def test_creatures_move_and_stay_in_one_piece(creatures: list[Asset]) -> None:
         moved = rig.driven & (rig.parents >= 0)
         turns.append(angle[moved].mean())
     assert 5 < np.mean(turns) < 30
+
+
+def test_a_pair_shares_bones_and_turns_but_not_proportions() -> None:
+    for index, plan in enumerate(PLANS):
+        rig, subject = make_pair(np.random.default_rng(index), plan, frames=6)
+        assert rig.rig.names == subject.rig.names
+        assert np.array_equal(rig.rig.parents, subject.rig.parents)
+        assert np.allclose(rig.clips[0].pose[..., :3, :3], subject.clips[0].pose[..., :3, :3], atol=1e-5)
+        heads = [a.rig.rest[:, :3, 3] / a.rig.size for a in (rig, subject)]
+        assert np.abs(heads[0] - heads[1]).max() > 0.01
+        children = np.flatnonzero((subject.rig.parents >= 0) & (subject.rig.carriers == subject.rig.parents))
+        pose, rest = subject.clips[0].pose.astype(float), subject.rig.rest
+        parents = subject.rig.parents[children]
+        moving = np.isin(parents, np.unique(subject.rig.mesh.bones[subject.rig.mesh.weights > 0]))
+        carried = (pose[:, parents] @ np.linalg.inv(rest[parents]) @ rest[children])[..., :3, 3]
+        gap = np.linalg.norm(carried - pose[:, children][..., :3, 3], axis=-1) / subject.rig.size
+        assert gap[:, moving & subject.rig.driven[children]].max(initial=0) < 1e-3

@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..data.asset import Asset, AssetClip
+from ..data.asset import Asset
 from .arthropods import arthropod, centipede
 from .biped import biped
 from .body import Body
-from .coat import paint
+from .creature import Creature, dress, move
 from .perform import bind_pose, perform
 from .quadruped import dragon, lizard, quadruped
-from .rigging import assemble, orientation, plan_layout, pose_rig
-from .skin import build_mesh
+from .rigging import orientation, plan_layout
 from .strange import blob, chain, tentacles
 from .swimmers import fish, snake
+from .variant import vary
 from .winged import bird, theropod
 
 
@@ -47,25 +47,38 @@ PLANS: tuple[str, ...] = tuple(_BUILDERS)
 _SHARE = np.array([share for _, share in _BUILDERS.values()])
 
 
-def make_creature(rng: np.random.Generator, plan: str | None = None, clips: int = 1, frames: int = 48, fps: float = 24.0) -> Asset:
-    """A creature of a random or given body plan with `clips` animations of `frames` frames; the same generator state gives the same creature."""
+def _grow(rng: np.random.Generator, plan: str | None) -> tuple[str, Creature]:
     if plan is None:
         plan = str(rng.choice(PLANS, p=_SHARE / _SHARE.sum()))
     body = Body(rng)
     body.body_sides, body.limb_sides = int(rng.integers(7, 11)), int(rng.integers(5, 8))
     _BUILDERS[plan][0](body)
     bind = bind_pose(body, rng)
-    robot = plan == "robot"
-    skin = build_mesh(
-        body, *bind, rigid=bool(rng.random() < (0.9 if robot else 0.08)), box=float(rng.choice([4.0, 8.0])) if robot or rng.random() < 0.1 else 2.0
-    )
-    colors = paint(rng, skin, parts=robot or bool(rng.random() < (0.4 if plan in ("biped", "blob") else 0.15)))
     layout, place = plan_layout(body, rng)
-    turn_world, scale, up = orientation(rng)
-    world = (turn_world, scale)
-    rig, axes = assemble(body, rng, layout, place, bind, skin, colors, world)
-    made = []
-    for index in range(clips):
-        done = perform(body, rng, frames, fps)
-        made.append(AssetClip(f"{index}_{done.label}", fps, pose_rig(layout, axes, bind[0], done, world)))
-    return Asset(f"{plan}_{rng.integers(1 << 31):08x}", rig, tuple(made), up, plan)
+    return plan, Creature(body, bind, layout, place, *orientation(rng))
+
+
+def make_creature(rng: np.random.Generator, plan: str | None = None, clips: int = 1, frames: int = 48, fps: float = 24.0) -> Asset:
+    """A creature of a random or given body plan with `clips` animations of `frames` frames; the same generator state gives the same creature."""
+    plan, creature = _grow(rng, plan)
+    rig = dress(creature, rng, plan)
+    made = tuple(move(creature, rig, perform(creature.body, rng, frames, fps), index, fps) for index in range(clips))
+    return Asset(f"{plan}_{rng.integers(1 << 31):08x}", rig, made, creature.up, plan)
+
+
+def make_pair(
+    rng: np.random.Generator, plan: str | None = None, clips: int = 1, frames: int = 48, fps: float = 24.0, change: float = 0.2
+) -> tuple[Asset, Asset]:
+    """Two creatures of one skeleton whose bones turn alike, with other proportions and another coat: a rig and the animal that the video shows.
+
+    change: spread of the logarithm of the second one's proportions.
+    """
+    plan, creature = _grow(rng, plan)
+    other = vary(creature, rng, change)
+    rig = dress(creature, rng, plan)
+    twin = dress(other, rng, plan, axes=rig.rest[:, :3, :3])
+    done = [perform(creature.body, rng, frames, fps) for _ in range(clips)]
+    first = tuple(move(creature, rig, d, index, fps) for index, d in enumerate(done))
+    second = tuple(move(other, twin, d.carried_by(other.body), index, fps) for index, d in enumerate(done))
+    name = f"{plan}_{rng.integers(1 << 31):08x}"
+    return Asset(name, rig, first, creature.up, plan), Asset(name + "_other", twin, second, creature.up, plan)

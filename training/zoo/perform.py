@@ -26,6 +26,15 @@ class Performance:
     path: np.ndarray
     label: str
 
+    def carried_by(self, body: Body) -> Performance:
+        """The same turns with the bone lengths of another body."""
+        parents, heads, _ = body.arrays()
+        above = np.maximum(parents, 0)
+        local = np.where((parents >= 0)[:, None, None], np.swapaxes(self.turn[:, above], -1, -2) @ self.turn, self.turn)
+        root = np.flatnonzero(parents < 0)[0]
+        turn, position = accumulate(parents, heads, local, self.position[:, root] - heads[root])
+        return Performance(turn, position, self.path, self.label)
+
 
 def perform(body: Body, rng: np.random.Generator, frames: int, fps: float) -> Performance:
     """One clip: an activity, what goes with it, and random motion on top."""

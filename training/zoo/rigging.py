@@ -164,8 +164,9 @@ def assemble(
     skin: Skin,
     colors: np.ndarray,
     world: tuple[np.ndarray, float],
-) -> tuple[Rig, np.ndarray]:
-    """The rig, and per rig bone its axes (K, 3, 3) at bind in the armature frame."""
+    axes: np.ndarray | None = None,
+) -> Rig:
+    """The rig; axes (K, 3, 3) of its bones at rest in the armature frame, random unless given."""
     turn_world, scale = world
     source = np.array(layout.source)
     moving = source >= 0
@@ -177,7 +178,8 @@ def assemble(
     lateral = np.einsum("kij,kj->ki", turn[0], lateral) @ turn_world.T
     extent = ends - heads
     length = np.maximum(np.linalg.norm(extent, axis=1, keepdims=True), 1e-9)
-    axes = _axes(rng, extent / length, lateral)
+    if axes is None:
+        axes = _axes(rng, extent / length, lateral)
     if rng.random() < 0.35:
         ends = heads + axes[:, :, 1] * length
     rest = np.zeros((len(source), 4, 4))
@@ -186,7 +188,7 @@ def assemble(
         (skin.vertices @ turn_world.T * scale).astype(np.float32), skin.triangles, place[skin.bones].astype(np.int32), skin.weights.astype(np.float32), colors
     )
     count = len(source)
-    rig = Rig(
+    return Rig(
         tuple(layout.names),
         np.array(layout.parents, np.int32),
         np.array(layout.carriers, np.int32),
@@ -199,7 +201,6 @@ def assemble(
         ("FULL",) * count,
         mesh,
     )
-    return rig, axes
 
 
 def _source_frames(source: np.ndarray, turn: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
