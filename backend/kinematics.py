@@ -71,8 +71,9 @@ def bone_rotations(pose: np.ndarray) -> np.ndarray:
     if error < 1e-12 and (np.linalg.det(linear) > 0).all():
         return linear.copy()
     left, _, right = np.linalg.svd(linear)
-    left[..., :, 2] *= np.sign(np.linalg.det(left @ right))[..., None]
-    return left @ right
+    rotation = left @ right
+    # a mirrored bone (negative scale) has no nearest rotation worth the name: turning all axes round is the choice that depends on none
+    return rotation * np.sign(np.linalg.det(rotation))[..., None, None]
 
 
 def pose_along_carriers(rig: Rig, rotations: np.ndarray, reference_pose: np.ndarray, root_heads: np.ndarray) -> np.ndarray:
