@@ -210,6 +210,17 @@ def test_the_backdrop_slides_when_the_camera_turns() -> None:
     assert (turned.images[0][beside] != turned.images[1][beside]).mean() > 0.3
 
 
+def test_the_unit_of_length_does_not_matter() -> None:
+    vertices, triangles, rest, intrinsics = subject(1, 2)
+    up, masks = np.array([0.0, -1.0, 0.0]), []
+    for unit in (1.0, 1e-3, 1e3):
+        look, background = Look.random(np.random.default_rng(1), np.full_like(rest, 0.5), rest * unit), Background.random(np.random.default_rng(1))
+        masks.append(render_clip(vertices * unit, triangles, rest * unit, intrinsics, SIZE, look, background, np.random.default_rng(1), up).mask)
+    assert masks[0].any()
+    for mask in masks[1:]:
+        assert (np.abs(mask.astype(int) - masks[0]) > 70).mean() < 0.002
+
+
 def test_compiled_code_is_cached_outside_the_checkout() -> None:
     import numba
 

@@ -80,7 +80,7 @@ class Light:
         """The row that shading.shade reads (LIGHT_SIZE,) float32; size is the subject's, in camera-frame units."""
         darkness, frequency, offset = self.dapple
         return np.concatenate([self.direction(up), up, self.sun, self.sky, self.ground, [self.exposure, self.wrap, self.shadow, 0.025 * size, 0.0],
-                               [darkness, frequency / size, offset]]).astype(np.float32)
+                               [darkness, frequency / max(size, 1e-9), offset]]).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -106,7 +106,7 @@ def _travel(world: _World, intrinsics: np.ndarray, index: int) -> float:
     """Pixels that the fastest twentieth of the vertices move in a frame."""
     points = world.points[index]
     near = world.points[min(index + 1, len(world.points) - 1)] - points if world.velocity is None else world.velocity[index]
-    speed = np.abs(near[::5, :2]).max(1) * intrinsics[0] / np.maximum(points[::5, 2], raster.NEAR)
+    speed = np.abs(near[::5, :2]).max(1) * intrinsics[0] / np.maximum(points[::5, 2], 1e-9)
     return float(np.partition(speed, -(len(speed) // 20) - 1)[-(len(speed) // 20) - 1])
 
 
@@ -179,7 +179,7 @@ class _Drawer:
         self.normals = np.empty_like(world.points[0])
         self.color, self.picture = np.empty((size, size, 3), np.float32), np.empty((size, size, 3), np.float32)
         self.cover, self.subject = np.empty((size, size), np.float32), np.empty((size, size), np.float32)
-        self.sun = Sun()
+        self.sun, self.near = Sun(), raster.NEAR * extent  # rigs come in all units
 
     def frame(self, index: int, intrinsics: np.ndarray, up: np.ndarray, ground: float, backdrop: np.ndarray,
               nearness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -217,9 +217,9 @@ class _Drawer:
         triangles, s = self.world.triangles, self.samples
         fx, fy, cx, cy = (float(v) for v in intrinsics)
         if len(moments) == 1:
-            raster.rasterize(moments[0], triangles, 0, fx * s, fy * s, cx * s, cy * s, 1, 0, 0, raster.NEAR, self.nearness, self.ids)
+            raster.rasterize(moments[0], triangles, 0, fx * s, fy * s, cx * s, cy * s, 1, 0, 0, self.near, self.nearness, self.ids)
             return
         for k, points in enumerate(moments):
             oy, ox = divmod(k, s)
             x, y = cx + 0.5 - (ox + 0.5) / s, cy + 0.5 - (oy + 0.5) / s
-            raster.rasterize(points, triangles, 0, fx, fy, x, y, s, ox, oy, raster.NEAR, self.nearness, self.ids)
+            raster.rasterize(points, triangles, 0, fx, fy, x, y, s, ox, oy, self.near, self.nearness, self.ids)

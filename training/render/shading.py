@@ -84,7 +84,7 @@ def lit(shadow_map, to_light, fx, x, y, z, bias, spread, turn):  # type: ignore[
     px = to_light[0, 0] * x + to_light[0, 1] * y + to_light[0, 2] * z + to_light[0, 3]
     py = to_light[1, 0] * x + to_light[1, 1] * y + to_light[1, 2] * z + to_light[1, 3]
     pz = to_light[2, 0] * x + to_light[2, 1] * y + to_light[2, 2] * z + to_light[2, 3]
-    if pz < 1e-6:
+    if pz <= 0.0:
         return 1.0
     side = shadow_map.shape[0]
     u, v = px / pz * fx + 0.5 * side, py / pz * fx + 0.5 * side

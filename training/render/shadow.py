@@ -44,7 +44,7 @@ def draw(points: np.ndarray, triangles: np.ndarray, matrix: np.ndarray, focal: f
     """Rasterise the inverse depths seen from a light."""
     seen = points @ matrix[:, :3].T + matrix[:, 3]
     half = len(into) / 2
-    raster.rasterize(seen, triangles, 0, focal, focal, half, half, 1, 0, 0, raster.NEAR, into, ids)
+    raster.rasterize(seen, triangles, 0, focal, focal, half, half, 1, 0, 0, 1e-9, into, ids)
 
 
 def sky_occlusion(rest: np.ndarray, triangles: np.ndarray, normals: np.ndarray, box: np.ndarray, directions: int = 9) -> np.ndarray:
