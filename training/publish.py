@@ -1,0 +1,85 @@
+"""Publish a run as a bundled model: `python -m mocap_anything.training.publish RUN --name anywhere`, weights and card."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..backend.capture import MODELS
+from ..backend.model.checkpoint import load_model, save_model
+
+LIMIT = 32 * 2**20
+
+
+def read_log(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def last_validation(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """The latest metrics of each validation set."""
+    return {row["set"]: {k: v for k, v in row.items() if k not in ("set",)} for row in rows if "set" in row}
+
+
+def card(name: str, run: Path, digest: str, size: int, parameters: int) -> str:
+    """The model card in Markdown: what it is, what it learned from, what it reached."""
+    rows, config = read_log(run), json.loads((run / "config.json").read_text())
+    history = json.loads((run / "history.json").read_text()) if (run / "history.json").is_file() else []
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=MODELS, check=False).stdout.strip()
+    sets = last_validation(rows)
+    steps = [row for row in rows if "loss" in row]
+    lines = [
+        f"# Model `{name}`", "",
+        "| | |", "|---|---|",
+        f"| made | {datetime.now(UTC):%Y-%m-%d}, source at commit {commit} |",
+        f"| size | {size / 2**20:.1f} MB in float16, {parameters / 1e6:.2f} million parameters |",
+        f"| sha256 | `{digest}` |",
+        "| licence | CC0-1.0 (weights); trained on procedural creatures and CC0 rigs alone |",
+        "| data | the procedural zoo (`training/zoo`), made on the fly; rigs of the open zoo with split `train` and licence CC0, held-out clips left out |",
+        f"| seed | {config['stream']['seed']} |",
+        f"| training | {rows[-1]['step']} steps, {rows[-1]['minutes']:.0f} minutes of wall clock on a shared two-core CPU (bf16) |",
+        f"| a step | {config['stream']['batch']} clips of {config['stream']['sample']['frames']} frames and {config['stream']['sample']['references']} reference |",
+        *[f"| before | {entry} |" for entry in history],
+        f"| last loss | {steps[-1]['loss']:.3f} |" if steps else "", "",
+        "## Validation while training", "",
+        "Fixed batches drawn by the training renderer; rigs and clips that were never trained on. Angles in degrees, parent-local;",
+        "PCK in shares of the crop; positions in shares of the rig's size. *Start* is the closed form from the predicted points.", "",
+        "| set | PCK@0.05 | PCK@0.1 | PCK@0.1 hold | 3D | 3D hold | rotation | start | rotation hold |", "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for key, m in sets.items():
+        lines.append(
+            f"| {key} | {m['pck05']:.3f} | {m['pck10']:.3f} | {m['hold_pck10']:.3f} | {m['xyz']:.4f} | {m['hold_xyz']:.4f} "
+            f"| {m['local']:.2f} | {m['start_local']:.2f} | {m['hold_local']:.2f} |"
+        )
+    return "\n".join(line for line in lines if line is not None) + "\n"
+
+
+def publish(run: Path, name: str, folder: Path = MODELS) -> Path:
+    """Copy the run's averaged weights and write the card beside them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = load_model(run / "model.safetensors")
+    path = folder / f"{name}.safetensors"
+    save_model(model, path, {"name": name, "licence": "CC0-1.0"}, half=True)
+    path.chmod(0o644)
+    data = path.read_bytes()
+    if len(data) > LIMIT:
+        raise SystemExit(f"{path.name} has {len(data) / 2**20:.1f} MB; a bundled model may have 32")
+    parameters = sum(p.numel() for p in model.parameters())
+    (folder / f"{name}.md").write_text(card(name, run, hashlib.sha256(data).hexdigest(), len(data), parameters))
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--name", default="anywhere")
+    args = parser.parse_args()
+    publish(args.run, args.name)
+
+
+if __name__ == "__main__":
+    main()
