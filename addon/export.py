@@ -18,6 +18,9 @@ from ..backend.errors import CaptureError
 
 log = logging.getLogger(__name__)
 
+# how a .blend file ends: its last block, or the footer of a compressed one
+_TAIL = 64
+_ZSTD_SEEK_TABLE = b"\xb1\xea\x92\x8f"
 EXPORT_SUFFIXES = (".bvh", ".glb", ".fbx")
 
 
@@ -67,16 +70,18 @@ def writing(place: Path) -> Iterator[None]:
         reasons |= {errno.ENOTDIR: "its folder is not a folder", errno.EDQUOT: "the disk quota is reached"}
         reason = reasons.get(error.errno or 0, error.strerror or str(error))
         raise CaptureError(f"'{place}' could not be written: {reason}. Free some space or choose another place.") from error
-    except RuntimeError as error:  # Blender's operators put their report into one
-        reason = " ".join(str(error).replace("Error:", "").split())
-        raise CaptureError(f"'{place}' could not be written: {reason}") from error
+    except RuntimeError as error:  # Blender's operators put their report, or an exporter's whole trace, into one
+        reason = str(error).strip().splitlines()[-1].removeprefix("Error:").strip()
+        raise CaptureError(f"'{place}' could not be written ({reason}). The disk may be full; free some space or choose another place.") from error
 
 
 def save_scene(path: Path, place: Path) -> None:
     """Save the open scene under another name without changing what is open."""
     with writing(place):
+        path.unlink(missing_ok=True)  # of a file that is there Blender keeps a backup
         bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, check_existing=False)
-        _expect_content(path)
+        if not _is_whole_scene(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def save_json(path: Path, place: Path, content: dict[str, Any]) -> None:
@@ -111,6 +116,14 @@ def _select(context: bpy.types.Context, armature: bpy.types.Object) -> None:
     for thing in context.view_layer.objects:
         thing.select_set(thing == armature or (thing.type == "MESH" and thing.find_armature() == armature))
     context.view_layer.objects.active = armature
+
+
+def _is_whole_scene(path: Path) -> bool:
+    """Whether a .blend file has its end: Blender does not always notice that a disk took less than it was given."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL))
+        tail = file.read()
+    return b"ENDB" in tail or tail.endswith(_ZSTD_SEEK_TABLE)
 
 
 def _expect_content(path: Path) -> None:
