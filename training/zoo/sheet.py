@@ -59,7 +59,7 @@ def strip(asset: Asset, columns: int, size: int, yaw: float, pitch: float = 0.25
     row = []
     for index, t in enumerate(times):
         centre = (points[index].max(0) + points[index].min(0)) / 2
-        camera = Camera(np.array([1.9 * size, 1.9 * size, size / 2, size / 2]), look_at(centre, up, yaw, pitch, 2.05 * span), size, size)
+        camera = Camera(np.array([1.9 * size, 1.9 * size, size / 2, size / 2]), look_at(centre, up, yaw, pitch, 1.8 * span), size, size)
         background = _ground(camera, up, centre, span / 4, size)
         row.append(draw_rig(asset.rig, clip.pose[t].astype(float), camera, (size, size), background, samples=2)[0])
     return np.concatenate(row, 1)
