@@ -158,6 +158,8 @@ class Trainer:
                 speed = count * config.stream.batch * (config.stream.sample.frames + config.stream.sample.references) / (time.monotonic() - last)
                 self._log({"step": self.step, "minutes": self.seconds / 60, "rate": rate, "frames_per_s": speed} | {k: v / count for k, v in sums.items()})
                 sums, count, last = defaultdict(float), 0, time.monotonic()
+                if self.step % 100 == 0:
+                    self.save()
             if self.step % config.validate_every == 0:
                 self.validate(sets)
                 last = time.monotonic()

@@ -131,6 +131,12 @@ def crop_intrinsics(camera: Camera, crop: Crop, size: int) -> np.ndarray:
     return np.concatenate([focal, centre], 1).astype(np.float32)
 
 
+def _picture_in_crop(camera: Camera, crop: Crop, size: int) -> np.ndarray:
+    """(P, 4) left, top, right, bottom of the video's picture in the crops' pixels: beyond it a capture sees one flat colour."""
+    corners = np.broadcast_to(np.array([[0.0, 0], [camera.width, camera.height]]), (len(crop.center), 2, 2))
+    return crop.to_unit(corners).reshape(-1, 4) * size
+
+
 def _on_grey(images: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """As a rendered reference looks: the rig's mesh before a plain backdrop."""
     cover = mask[..., None].astype(np.float32) / 255
@@ -170,7 +176,7 @@ class SampleMaker:
         flat = points.reshape(len(frames), -1, 3)
         crop = random_crop(rng, camera.project(flat), references)
         seen = camera.to_camera(vertices).astype(np.float32)
-        look = Look.random(rng, mesh.colors, mesh.vertices)
+        look = Look.random(rng, mesh.colors, mesh.vertices, np.asarray(asset.up))
         up = camera.from_armature[0, :3, :3] @ asset.up
         size = self.config.image_size
         # blend skinning is linear in the pose: the difference of two poses gives the vertices' displacement in a frame
@@ -179,9 +185,11 @@ class SampleMaker:
         rendered = render_clip(
             seen, mesh.triangles.astype(np.int32), mesh.vertices.astype(np.float32), crop_intrinsics(camera, crop, size), size, look,
             self._background(rng), rng, up_cam=up, velocity=velocity, shutter=0.0 if plain else None,
+            frame=_picture_in_crop(camera, crop, size), camera=camera.from_armature[:, :3, :3] if rng.random() < 0.3 else None,
+            company=0.0 if plain else 0.12,
         )
         mask = rendered.mask
-        images = _on_grey(rendered.images, mask) if plain else augment(rendered.images, rng, mask)
+        images = _on_grey(rendered.images, mask) if plain else augment(rendered.images, rng, mask, rendered.outside)
         return Shot(camera, crop, points, bone_rotations(pose[:, body.bones]), images, mask, times)
 
     def _references(self, rng: np.random.Generator, body: Body, shot: Shot, count: int, aligned: bool) -> list[PosedCrop]:
