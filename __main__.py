@@ -1,6 +1,9 @@
 """`python -m mocap_anything`: the command line with Blender as a module."""
 
+import os
+import shutil
 import sys
+from typing import NoReturn
 
 
 def main() -> int:
@@ -19,5 +22,14 @@ def main() -> int:
         unregister()
 
 
+def leave(code: int) -> NoReturn:
+    """End without taking Blender down: 4.2 crashes there once it has exported glTF, which would change the exit code."""
+    if "bpy" in sys.modules:
+        shutil.rmtree(sys.modules["bpy"].app.tempdir, ignore_errors=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

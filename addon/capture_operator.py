@@ -13,7 +13,7 @@ from .diagnostics import missing_message
 from .operators import NeedsClip, active_armature, clip_path
 from .preferences import preferences
 from .properties import first_frame, settings_of
-from .scene_capture import Captured, CaptureOptions, Prepared, finish, prepare, resolve_model
+from .scene_capture import CaptureOptions, Prepared, finish, prepare, resolve_model
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class ARMATURE_OT_capture_from_video(NeedsClip, bpy.types.Operator):
 
     def _finish(self, armature: bpy.types.Object, prepared: Prepared, result: Any) -> None:
         captured = finish(armature, prepared, result)
-        remember(armature, captured)
+        armature.mocap_anything.summary = _summary(captured.report)
         self.report({"INFO"}, armature.mocap_anything.summary)
 
     def _stop(self, context: bpy.types.Context) -> None:
@@ -144,13 +144,9 @@ class ARMATURE_OT_capture_from_video(NeedsClip, bpy.types.Operator):
         _redraw(context)
 
 
-def remember(armature: bpy.types.Object, captured: Captured) -> None:
-    """Keep both results within reach of the panel."""
-    chosen, report = armature.mocap_anything, captured.report
-    chosen.finished_action, chosen.raw_action = captured.finished, captured.raw
-    seconds = sum(report["seconds"].values())
+def _summary(report: dict[str, Any]) -> str:
     driven = sum(bone["driven"] for bone in report["bones"])
-    chosen.summary = f"{report['frames']['captured']} frames on {driven} bones in {seconds:.0f} s"
+    return f"{report['frames']['captured']} frames on {driven} bones in {sum(report['seconds'].values()):.0f} s"
 
 
 def _redraw(context: bpy.types.Context) -> None:

@@ -169,13 +169,6 @@ def _camera(scene: bpy.types.Scene, armature: bpy.types.Object, clip: Clip, star
 
 
 def _up(armature: bpy.types.Object) -> tuple[float, float, float]:
-    """The scene's Z axis in the armature frame, a unit vector."""
-    up = np.linalg.inv(np.array(armature.matrix_world, np.float64)[:3, :3])[:, 2]
-    x, y, z = up / np.linalg.norm(up)
-    return float(x), float(y), float(z)
-
-
-def _up(armature: bpy.types.Object) -> tuple[float, float, float]:
     """The world's up in the armature's frame."""
     up = (armature.matrix_world.to_3x3().inverted_safe() @ Vector((0.0, 0.0, 1.0))).normalized()
     return (up.x, up.y, up.z)
@@ -202,6 +195,8 @@ def finish(armature: bpy.types.Object, prepared: Prepared, result: CaptureResult
             raw = _write(armature, prepared, result.raw, f"{name} raw").action
         finally:
             assign_action(armature, finished, slot)
+        # these hold them in the file and within reach of the panel
+        armature.mocap_anything.finished_action, armature.mocap_anything.raw_action = finished, raw
     return Captured(finished, raw, written, make_report(armature, prepared, result, finished))
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import bpy
 import pytest
+
+State = Callable[[], dict[str, object]]
 
 
 def run(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -107,3 +112,102 @@ def test_as_a_module_from_any_folder(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert result.stderr.strip().splitlines()[-1] == "mocap_anything: error: There is no file at 'none.blend'. Give the path of a .blend file."
     assert "Traceback" not in result.stderr
+
+
+@pytest.fixture
+def posed_file(posed_rig: bpy.types.Object, tmp_path: Path) -> Path:
+    path = tmp_path / "posed.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True)
+    return path
+
+
+def test_every_result_is_written(posed_file: Path, clip_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], file_state: State) -> None:
+    import av
+    from PIL import Image
+
+    places = {"--output": "out.blend", "--export": "out.bvh", "--report": "out.json", "--preview": "out.mp4", "--contact-sheet": "out.png"}
+    places = {option: tmp_path / name for option, name in places.items()}
+    bpy.ops.wm.open_mainfile(filepath=str(posed_file))
+    before = file_state()
+    assert run("capture", posed_file, "--video", clip_file, *[word for pair in places.items() for word in pair], capsys=capsys) == (0, "")
+
+    report = json.loads(places["--report"].read_text("utf-8"))
+    assert report["references"] == {"frames": [9.0], "kind": "aligned"}
+    assert report["frames"]["captured"] == 12
+    assert [bone["bone"] for bone in report["bones"] if bone["driven"]] == ["Segment 0", "Segment 1", "Segment 2"]
+    with av.open(str(places["--preview"])) as film:
+        assert sum(1 for _ in film.decode(video=0)) == 12
+    assert Image.open(places["--contact-sheet"]).width > 100
+    motion = places["--export"].read_text()
+    assert motion.count("JOINT") + motion.count("ROOT") == 3
+
+    bpy.ops.wm.open_mainfile(filepath=str(places["--output"]))
+    after = file_state()
+    touched = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    allowed = ("objects[Worm].animation_data", "objects[Worm].pose.bones", "actions[", "objects[Worm].matrix")
+    assert [key for key in touched if not key.startswith(allowed)] == []
+    worm = bpy.data.objects["Worm"]
+    assert worm.animation_data.action.name == "bar"
+    assert [(track.mute, track.strips[0].action.name) for track in worm.animation_data.nla_tracks] == [(True, "WormAction")]
+    keys = {key.co[0] for curve in channels_of(worm) for key in curve.keyframe_points}
+    assert keys == {1.0 + 2 * frame for frame in range(12)}, "12 frames a second in a scene of 24"
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
+def channels_of(armature: bpy.types.Object) -> bpy.types.bpy_prop_collection:
+    from mocap_anything.addon.blender_versions import assigned_action, channels
+
+    return channels(*assigned_action(armature)).fcurves
+
+
+@pytest.mark.parametrize(("suffix", "load"), [("glb", "import_scene.gltf"), ("fbx", "import_scene.fbx")])
+def test_exports_come_back(posed_file: Path, clip_file: Path, tmp_path: Path, suffix: str, load: str) -> None:
+    """In a process of its own: 4.2 as a module crashes on exit after a glTF export, which the command line must survive."""
+    place = tmp_path / f"out.{suffix}"
+    options = ["--video", str(clip_file), "--trim-end", "0.3", "--reference-frames", "1", "--export", str(place)]
+    result = subprocess.run([sys.executable, "-m", "mocap_anything", "capture", str(posed_file), *options], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert not (tmp_path / "posed_captured.blend").exists(), "only what was asked for"
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    module, name = load.split(".")
+    getattr(getattr(bpy.ops, module), name)(filepath=str(place))
+    (armature,) = (thing for thing in bpy.data.objects if thing.type == "ARMATURE")
+    assert {bone.name for bone in armature.data.bones} >= {"Segment 0", "Segment 1", "Segment 2"}
+    assert armature.animation_data.action is not None
+    assert any(thing.type == "MESH" and thing.find_armature() == armature for thing in bpy.data.objects)
+
+
+def test_defaults_and_what_overrules_them(posed_file: Path, clip_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Stored on the armature: the model and the reference. Typed: where the clip starts, and the trim."""
+    report = tmp_path / "report.json"
+    options = ("--start-frame", "101", "--reference-frames", "103", "--trim-end", "0.4", "--keep-raw", "--report", report)
+    assert run("capture", posed_file, "--video", clip_file, *options, capsys=capsys) == (0, "")
+    told = json.loads(report.read_text("utf-8"))
+    assert told["frames"] == {"captured": 5, "first": 101.0, "last": 109.0, "scene_fps": 24.0}
+    assert told["settings"]["model"].endswith("untrained.safetensors")
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "posed_captured.blend"))
+    assert {"bar", "bar raw"} <= {action.name for action in bpy.data.actions}
+
+
+def test_rendered_references_need_no_camera(posed_rig: bpy.types.Object, clip_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bpy.data.objects.remove(bpy.context.scene.camera)
+    path, report = tmp_path / "free.blend", tmp_path / "report.json"
+    bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True)
+    assert run("capture", path, "--video", clip_file, "--trim-end", "0.2", "--report", report, capsys=capsys) == (0, "")
+    told = json.loads(report.read_text("utf-8"))
+    assert told["references"]["kind"] == "rendered"
+    assert told["camera"].startswith("assumed")
+
+
+def test_interrupting_leaves_nothing(posed_file: Path, clip_file: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mocap_anything", "capture", str(posed_file), "--video", str(clip_file)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "Following" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        last = process.stderr.read().strip().splitlines()[-1]
+    assert process.returncode == 130
+    assert last == "mocap_anything: error: cancelled, nothing was written"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["posed.blend"]

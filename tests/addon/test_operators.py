@@ -120,6 +120,28 @@ def test_dropping_a_video_chooses_it(rig: bpy.types.Object, clip_file: Path) -> 
     assert rig.mocap_anything.clip == str(clip_file)
 
 
+def test_capture_without_a_window(posed_rig: bpy.types.Object) -> None:
+    assert bpy.ops.armature.capture_from_video() == {"FINISHED"}
+    chosen = posed_rig.mocap_anything
+    assert posed_rig.animation_data.action == chosen.finished_action
+    assert chosen.finished_action.name == "bar"
+    assert chosen.raw_action.name == "bar raw"
+    assert chosen.summary.startswith("12 frames on 3 bones")
+    assert [track.strips[0].action.name for track in posed_rig.animation_data.nla_tracks] == ["WormAction"], "the raw result is not stashed below"
+
+    assert bpy.ops.armature.capture_use_result(result="RAW") == {"FINISHED"}
+    assert posed_rig.animation_data.action == chosen.raw_action
+    raw = head_at(posed_rig, 20)
+    assert bpy.ops.armature.capture_use_result(result="FINISHED") == {"FINISHED"}
+    assert posed_rig.animation_data.action == chosen.finished_action
+    assert np.abs(head_at(posed_rig, 20) - raw).max() > 1e-6, "the results differ, and the one chosen plays"
+
+
+def head_at(armature: bpy.types.Object, frame: int) -> np.ndarray:
+    bpy.context.scene.frame_set(frame)
+    return np.array(armature.pose.bones[-1].matrix)
+
+
 def test_diagnostics_name_what_a_bug_report_needs(extension: None) -> None:
     from mocap_anything.addon.diagnostics import diagnostics
 
