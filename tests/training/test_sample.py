@@ -7,7 +7,6 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
-
 from mocap_anything.addon.rig_reader import read_rig
 from mocap_anything.backend.kinematics import basis_from_pose, forward
 from mocap_anything.backend.video import open_clip

@@ -188,7 +188,6 @@ def _film(armature: bpy.types.Object, names: tuple[str, ...], basis: np.ndarray,
             with Image.open(scene.render.filepath) as picture:
                 container.mux(stream.encode(av.VideoFrame.from_image(picture.convert("RGB"))))
         container.mux(stream.encode())
-    scene.render.filepath = "//"
     return pose
 
 
@@ -209,6 +208,12 @@ def _hand_over(armature: bpy.types.Object, names: tuple[str, ...], basis: np.nda
         for channel in ("rotation_quaternion", *(("location",) if bone.parent is None else ())):
             bone.keyframe_insert(channel, frame=REFERENCE, group=bone.name)
     bpy.ops.outliner.orphans_purge(do_local_ids=True, do_recursive=True)
+    # no folder of this machine stays in the file: longer texts leave their end behind shorter ones
+    bpy.context.scene.render.filepath = " " * 1000
+    bpy.context.scene.render.filepath = "//"
+    for space in (space for screen in bpy.data.screens for area in screen.areas for space in area.spaces):
+        if space.type == "FILE_BROWSER" and space.params is not None:
+            space.params.directory = b"//"
     bpy.context.preferences.filepaths.save_version = 0
     bpy.ops.wm.save_as_mainfile(filepath=str(path.resolve()), compress=True)
 
