@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
 # run inside a Blender with a window by `make test-blender`
-collect_ignore = ["gui"]
+collect_ignore = [] if os.environ.get("BLENDER_CHROOT") else ["gui"]
 
 
 @pytest.fixture(scope="session")

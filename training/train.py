@@ -18,7 +18,7 @@ from ..backend.model.checkpoint import load_model, save_model
 from ..backend.model.config import ModelConfig
 from ..backend.model.network import Video2Pose2Rot
 from .data.asset import Asset, load_asset
-from .data.sample import SampleConfig, SampleMaker
+from .data.sample import SampleConfig
 from .data.stream import Batch, SampleStream, StreamConfig, training_assets
 from .losses import LossWeights, clip_losses, quick_metrics, rotation_terms, weigh
 
@@ -201,9 +201,7 @@ def validation_sets(folder: Path, config: StreamConfig, batches: int = 4) -> dic
         if assets:
             fixed = replace(config, seed=987_654, batch=8, motion_batch=1, baked_share=1.0, sample=replace(config.sample, loose_share=0.0, rendered_share=0.0))
             stream = SampleStream(fixed, assets)
-            maker = SampleMaker(fixed.sample)
-            rngs = [np.random.default_rng((fixed.seed, i)) for i in range(batches)]
-            sets[name] = [Batch(stream._collect(maker.make, rng, [], 8), stream._collect_motion(maker, rng, [])) for rng in rngs]
+            sets[name] = [stream.batch(np.random.default_rng((fixed.seed, i)), []) for i in range(batches)]
     return sets
 
 

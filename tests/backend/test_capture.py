@@ -17,7 +17,7 @@ from mocap_anything.backend.rasterizer import draw_rig
 from mocap_anything.backend.reference import Reference
 from mocap_anything.backend.settings import CaptureSettings
 from mocap_anything.backend.video import open_clip
-from mocap_anything.training.data.sample import random_camera
+from mocap_anything.training.data.views import random_camera
 from mocap_anything.training.zoo import make_creature
 from PIL import Image
 

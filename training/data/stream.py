@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,25 +69,27 @@ class SampleStream(IterableDataset[Batch]):
         index = self.start + worker
         while True:
             rng = np.random.default_rng((self.config.seed, index))
-            maker = SampleMaker(self.config.sample)  # of this batch alone, so that a batch depends on its index only
             wanted = -(-self.config.batch // self.config.creature_uses) if self.config.baked_share < 1 or not self.assets else 0
             pool = [make_creature(rng) for _ in range(wanted)]
-            yield Batch(self._collect(maker.make, rng, pool, self.config.batch), self._collect_motion(maker, rng, pool))
+            yield self.batch(rng, pool)
             index += workers
 
     def _pick(self, rng: np.random.Generator, pool: list[Asset]) -> Asset:
         baked = self.assets and rng.random() < self.config.baked_share
         return self.assets[rng.integers(len(self.assets))] if baked else pool[rng.integers(len(pool))]
 
-    def _collect(self, make, rng, pool, count: int) -> tuple[ModelInput, Truth]:  # type: ignore[no-untyped-def]
-        samples = []
-        while len(samples) < count:
-            x, truth = make(rng, self._pick(rng, pool))
-            # a camera inside the body or a degenerate pose gives values that are not numbers: such a sample teaches nothing
-            if all(bool(torch.isfinite(t).all()) for t in (truth.xyz, truth.turn, truth.uv, x.ref_xyz, x.ref_uv)):
-                samples.append((x, truth))
-        return collate(samples)
-
-    def _collect_motion(self, maker: SampleMaker, rng: np.random.Generator, pool: list[Asset]) -> tuple[ModelInput, Truth]:
+    def batch(self, rng: np.random.Generator, pool: list[Asset]) -> Batch:
+        """One batch from the baked rigs and a pool of procedural creatures."""
+        maker = SampleMaker(self.config.sample)  # of this batch alone, so that a batch depends on its generator only
+        clips = [_finite(lambda: maker.make(rng, self._pick(rng, pool))) for _ in range(self.config.batch)]
         frames = self.config.motion_frames
-        return self._collect(lambda r, a: maker.make_motion(r, a, frames), rng, pool, self.config.motion_batch)
+        motion = [_finite(lambda: maker.make_motion(rng, self._pick(rng, pool), frames)) for _ in range(self.config.motion_batch)]
+        return Batch(collate(clips), collate(motion))
+
+
+def _finite(make: Callable[[], tuple[ModelInput, Truth]]) -> tuple[ModelInput, Truth]:
+    """Draw again where a camera inside the body or a degenerate pose gave values that are not numbers."""
+    while True:
+        x, truth = make()
+        if all(bool(torch.isfinite(t).all()) for t in (truth.xyz, truth.turn, truth.uv, x.ref_xyz, x.ref_uv)):
+            return x, truth
