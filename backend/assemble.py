@@ -81,9 +81,9 @@ def _join(rig: Rig, first: Motion, second: Motion, start: float, end: float) -> 
 
     rotations = np.concatenate([first.rotations[a], from_local(rig, local), second.rotations[b]])
     offsets = mix(carrier_offsets(rig, first.rotations, first.heads), carrier_offsets(rig, second.rotations, second.heads))
-    return Motion(
-        np.concatenate([first.times, second.times[b]]), rotations, heads_from_offsets(rig, rotations, offsets), mix(first.confidence, second.confidence), mix(first.joints_2d, second.joints_2d),
-    )
+    times = np.concatenate([first.times, second.times[b]])
+    heads = heads_from_offsets(rig, rotations, offsets)
+    return Motion(times, rotations, heads, mix(first.confidence, second.confidence), mix(first.joints_2d, second.joints_2d))
 
 
 def _one(rig: Rig, body: Body, track: Track, settings: CaptureSettings, up: np.ndarray) -> Motion:

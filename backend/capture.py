@@ -232,7 +232,8 @@ def _predict(
     if camera.from_armature.ndim == 3:
         rows = slice(frames.start, frames.stop)
         camera = Camera(camera.intrinsics[rows], camera.from_armature[rows], camera.width, camera.height)
-    return Track(plan.reference, plan.crop, camera, crop, times, *(np.concatenate([getattr(p, name) for p in found]) for name in ("turn", "uv", "error", "weight")))
+    said = {name: np.concatenate([getattr(p, name) for p in found]) for name in ("turn", "uv", "error", "weight")}
+    return Track(plan.reference, plan.crop, camera, crop, times, **said)
 
 
 def _finish(request: CaptureRequest, raw: Motion) -> Motion:
@@ -241,7 +242,8 @@ def _finish(request: CaptureRequest, raw: Motion) -> Motion:
     motion = smooth(rig, raw, request.settings.smoothing)
     if request.settings.contacts and request.settings.root_travel == "estimated":
         motion = hold_contacts(rig, motion, np.asarray(request.up))
-    aligned = sorted((r for r in request.references if r.time is not None and raw.times[0] - 1e-6 <= r.time <= raw.times[-1] + 1e-6), key=lambda r: r.time or 0.0)
+    timed = [r for r in request.references if r.time is not None and raw.times[0] - 1e-6 <= r.time <= raw.times[-1] + 1e-6]
+    aligned = sorted(timed, key=lambda r: r.time or 0.0)
     if not aligned:
         return motion
     rotations = np.stack([bone_rotations(r.pose) for r in aligned])

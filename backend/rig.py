@@ -98,7 +98,7 @@ class Rig:
     def size(self) -> float:
         """Diagonal of the rest pose's bounding box (mesh if there is one, else heads and ends), armature units."""
         points = self.mesh.vertices if self.mesh is not None and len(self.mesh.vertices) else np.concatenate([self.rest[:, :3, 3], self.ends])
-        return float(max(np.linalg.norm(points.max(0) - points.min(0)), 1e-12))
+        return max(float(np.linalg.norm(points.max(0) - points.min(0))), 1e-12)
 
     @cached_property
     def carrier_order(self) -> np.ndarray:

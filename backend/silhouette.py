@@ -27,9 +27,8 @@ def silhouette(rig: Rig, body: Body, pose: np.ndarray, camera: Camera, crop: Cro
         return _lines(uv, size)
     seen = camera.to_camera(skin(rig.mesh, rig, pose))
     intrinsics = crop_camera(camera, crop, 2 * size)
-    buffers = rasterize(
-        torch.from_numpy(seen).float()[None], torch.from_numpy(rig.mesh.triangles.astype(np.int64)), torch.from_numpy(intrinsics).float()[None], (2 * size, 2 * size)
-    )
+    triangles = torch.from_numpy(rig.mesh.triangles.astype(np.int64))
+    buffers = rasterize(torch.from_numpy(seen).float()[None], triangles, torch.from_numpy(intrinsics).float()[None], (2 * size, 2 * size))
     cover = np.zeros(4 * size * size, np.float32)
     cover[buffers.pixel.numpy()] = 1
     return cover.reshape(size, 2, size, 2).mean((1, 3))

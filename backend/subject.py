@@ -20,7 +20,7 @@ _SPAN = (0.35, 3.0)  # and over the whole clip by these, against the reference's
 
 def follow(
     predictor: Predictor, clip: Clip, start: Crop, seed: int, frames: range, cancel: CancelToken
-) -> Iterator[tuple[int, np.ndarray, np.ndarray, float]]:
+) -> Iterator[tuple[int, np.ndarray, float, float]]:
     """Follow the subject from frame `seed`, where its crop is `start`, through all `frames`, onward and then backward.
 
     Yields (index, center (2,), side, certainty) for every frame, in the order of following. Each group of frames is looked at through the

@@ -94,8 +94,11 @@ def quick_metrics(out: ModelOutput, truth: Truth, x: ModelInput) -> dict[str, fl
     eye = torch.eye(3).expand_as(truth.turn)
     true_local = relative_to_carrier(truth.turn, x.carriers)
 
+    def apart(turn: Tensor, wanted: Tensor) -> float:
+        return float(torch.rad2deg(geodesic(turn, wanted))[joints].mean())
+
     def degrees(turn: Tensor) -> float:
-        return float(torch.rad2deg(geodesic(relative_to_carrier(turn, x.carriers), true_local))[joints].mean())
+        return apart(relative_to_carrier(turn, x.carriers), true_local)
 
     error = (out.uv[..., 0, :] - truth.uv[..., 0, :]).norm(dim=-1)[seen]
     hold = (hold_uv - truth.uv[..., 0, :]).norm(dim=-1)[seen]
@@ -105,5 +108,5 @@ def quick_metrics(out: ModelOutput, truth: Truth, x: ModelInput) -> dict[str, fl
         "pck05": float((error < 0.05).float().mean()), "pck10": float((error < 0.1).float().mean()), "hold_pck10": float((hold < 0.1).float().mean()),
         "uv": float(error.mean()), "hold_uv": float(hold.mean()), "xyz": float(distance.mean()), "hold_xyz": float(still.mean()),
         "local": degrees(out.turn), "start_local": degrees(out.start), "hold_local": degrees(eye),
-        "turn": float(torch.rad2deg(geodesic(out.turn, truth.turn))[joints].mean()), "hold_turn": float(torch.rad2deg(geodesic(eye, truth.turn))[joints].mean()),
+        "turn": apart(out.turn, truth.turn), "hold_turn": apart(eye, truth.turn),
     }

@@ -30,7 +30,7 @@ def card(name: str, run: Path, digest: str, size: int, parameters: int) -> str:
     rows, config = read_log(run), json.loads((run / "config.json").read_text())
     history = json.loads((run / "history.json").read_text()) if (run / "history.json").is_file() else []
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=MODELS, check=False).stdout.strip()
-    sets = last_validation(rows)
+    sets, stream = last_validation(rows), config["stream"]
     steps = [row for row in rows if "loss" in row]
     lines = [
         f"# Model `{name}`", "",
@@ -40,9 +40,9 @@ def card(name: str, run: Path, digest: str, size: int, parameters: int) -> str:
         f"| sha256 | `{digest}` |",
         "| licence | CC0-1.0 (weights); trained on procedural creatures and CC0 rigs alone |",
         "| data | the procedural zoo (`training/zoo`), made on the fly; rigs of the open zoo with split `train` and licence CC0, held-out clips left out |",
-        f"| seed | {config['stream']['seed']} |",
+        f"| seed | {stream['seed']} |",
         f"| training | {rows[-1]['step']} steps, {rows[-1]['minutes']:.0f} minutes of wall clock on a shared two-core CPU (bf16) |",
-        f"| a step | {config['stream']['batch']} clips of {config['stream']['sample']['frames']} frames and {config['stream']['sample']['references']} reference |",
+        f"| a step | {stream['batch']} clips of {stream['sample']['frames']} frames and {stream['sample']['references']} reference |",
         *[f"| before | {entry} |" for entry in history],
         f"| last loss | {steps[-1]['loss']:.3f} |" if steps else "", "",
         "## Validation while training", "",

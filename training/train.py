@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -56,7 +57,9 @@ def noisy_positions(xyz: torch.Tensor, generator: torch.Generator) -> tuple[torc
     smooth = noise(batch, frames // 4 + 2, joints, points).transpose(1, -1)
     smooth = torch.nn.functional.interpolate(smooth.flatten(2, 3), size=(smooth.shape[2] * smooth.shape[3], frames), mode="bilinear", align_corners=True)
     smooth = smooth.unflatten(2, (points, joints)).permute(0, 4, 3, 2, 1)
-    total = 0.6 * noise(batch, frames, joints, 1) * 0.5 + 0.6 * noise(batch, 1, joints, 1) + 0.4 * noise(batch, 1, joints, points) + 0.5 * smooth + 0.25 * noise(batch, frames, joints, points)
+    of_bone = 0.3 * noise(batch, frames, joints, 1) + 0.6 * noise(batch, 1, joints, 1)
+    of_point = 0.4 * noise(batch, 1, joints, points) + 0.25 * noise(batch, frames, joints, points)
+    total = of_bone + of_point + 0.5 * smooth
     log_error = (sigma[..., 0, 0].log() + 0.2 * torch.randn(batch, frames, joints, generator=generator)).expand(-1, frames, -1)
     return xyz + sigma * total, log_error
 
@@ -134,15 +137,16 @@ class Trainer:
         keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
-        values = {name: float(value.detach()) for name, value in terms.items()} | {f"motion_{name}": float(value.detach()) for name, value in motion_terms.items()}
-        return values | {"loss": float(loss.detach()), "norm": float(norm)}
+        values = terms | {f"motion_{name}": value for name, value in motion_terms.items()}
+        return {name: float(value.detach()) for name, value in values.items()} | {"loss": float(loss.detach()), "norm": float(norm)}
 
     def run(self, minutes: float, decay: bool, sets: dict[str, list[Batch]], workers: int) -> None:
         """Train for a wall-clock budget; with `decay` the rate falls to a twentieth over it."""
         config = self.config
         stream = SampleStream(config.stream, self.assets, self.step)
         loader = DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
-        begin, spent, sums, count = time.monotonic(), self.seconds, defaultdict(float), 0
+        begin, spent, count = time.monotonic(), self.seconds, 0
+        sums: dict[str, float] = defaultdict(float)
         last = begin
         for batch in loader:
             now = time.monotonic()
@@ -180,7 +184,7 @@ class Trainer:
             self._log({"step": self.step, "minutes": self.seconds / 60, "set": name} | mean)
         self.save()
 
-    def _log(self, row: dict[str, object]) -> None:
+    def _log(self, row: Mapping[str, object]) -> None:
         row = {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}
         log.info(json.dumps(row))
         with (self.out / "log.jsonl").open("a") as file:

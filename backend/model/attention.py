@@ -39,7 +39,7 @@ class FeedForward(nn.Sequential):
 
 
 class TokenLayer(nn.Module):
-    """Pre-norm transformer layer over the image tokens of one frame; with a source, first attention to the references' tokens."""
+    """Pre-norm transformer layer over the image tokens of one frame; with a source, `look` comes first: attention to the references' tokens."""
 
     def __init__(self, dim: int, head_dim: int, with_source: bool = False) -> None:
         super().__init__()
@@ -49,10 +49,13 @@ class TokenLayer(nn.Module):
         self.source_norm = nn.LayerNorm(dim) if with_source else None
         self.source_attention = Attention(dim, head_dim) if with_source else None
 
-    def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
-        """x (…, L, dim), source (…, M, dim) already normalised."""
-        if self.source_attention is not None and self.source_norm is not None and source is not None:
-            x = x + self.source_attention(self.source_norm(x), source)
+    def look(self, x: Tensor, source: Tensor) -> Tensor:
+        """First part of a layer with a source: x (…, L, dim) attends to source (…, M, dim), already normalised."""
+        assert self.source_attention is not None
+        assert self.source_norm is not None
+        return x + self.source_attention(self.source_norm(x), source)
+
+    def forward(self, x: Tensor) -> Tensor:
         y = self.norm(x)
         x = x + self.attention(y, y)
         return x + self.feed_forward(x)

@@ -30,7 +30,7 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Video2Pose2Rot
     try:
         with safe_open(str(path), framework="pt") as file:
             header = file.metadata() or {}
-            state = {key: file.get_tensor(key).float() for key in file.keys()}
+            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (no mapping, though it looks like one)
     except Exception as error:  # safetensors raises its own type for every kind of damage
         raise CaptureError(f"The model file {path.name} is damaged and cannot be read ({error}). Download or install it again.") from error
     if header.get("format") != FORMAT:

@@ -35,5 +35,9 @@ def matrix_from_axis_angle(v: Tensor) -> Tensor:
     x, y, z = (v / angle).unbind(-1)
     s, c = torch.sin(angle[..., 0]), torch.cos(angle[..., 0])
     k = 1 - c
-    rows = [c + k * x * x, k * x * y - s * z, k * x * z + s * y, k * x * y + s * z, c + k * y * y, k * y * z - s * x, k * x * z - s * y, k * y * z + s * x, c + k * z * z]
+    rows = [
+        c + k * x * x, k * x * y - s * z, k * x * z + s * y,
+        k * x * y + s * z, c + k * y * y, k * y * z - s * x,
+        k * x * z - s * y, k * y * z + s * x, c + k * z * z,
+    ]
     return torch.stack(rows, -1).unflatten(-1, (3, 3))

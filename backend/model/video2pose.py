@@ -26,10 +26,10 @@ class Match(nn.Module):
         """tokens (B·T, L, C), fine (B·T, …), source (B, N·L, C) to tokens (B, T, L, C), fine map (B·T, …), mask logits (B, T, h, w)."""
         batch, length = source.shape[0], tokens.shape[1]
         for layer in self.layers:
+            assert isinstance(layer, TokenLayer)
             # attention to the references flattens time into the queries: keys are computed once a clip, not once a frame
             y = tokens.unflatten(0, (batch, frames)).flatten(1, 2)
-            assert layer.source_attention is not None and layer.source_norm is not None
-            y = y + layer.source_attention(layer.source_norm(y), source)
+            y = layer.look(y, source)
             tokens = layer(y.unflatten(1, (frames, length)).flatten(0, 1))
         fine_map = self.fine_map(fine, tokens)
         mask = self.mask(fine_map)[:, 0].unflatten(0, (batch, frames))

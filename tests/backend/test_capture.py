@@ -86,7 +86,8 @@ def test_result_passes_through_every_reference_and_progress_never_goes_back(case
         assert np.abs(result.motion.rotations[index] - pose[index, :, :3, :3]).max() < 1e-6
         assert np.abs(result.motion.heads[index] - pose[index, :, :3, 3]).max() < 1e-4 * rig.size
     fractions = [p.fraction for p in seen]
-    assert fractions == sorted(fractions) and fractions[-1] == 1.0
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
     assert {"Loading the model", "Following the subject", "Capturing", "Finishing"} <= {p.stage for p in seen}
     assert set(result.seconds) == {"load", "follow", "capture", "finish"}
 
@@ -148,10 +149,10 @@ def test_cancel_stops_at_every_stage(case):
     for stage in ("Loading the model", "Following the subject", "Capturing"):
         cancel = CancelToken()
         steps = capture(request(case, 12), cancel)
+        next(step for step in steps if step.stage == stage)
+        cancel.cancel()
         with pytest.raises(CaptureCancelled):
-            for step in steps:
-                if step.stage == stage:
-                    cancel.cancel()
+            list(steps)
 
 
 def test_what_cannot_be_captured_says_why(case):

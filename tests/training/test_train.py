@@ -29,7 +29,8 @@ def sample():
 
 def test_truth_lies_on_the_subject_and_turns_carry_the_reference_to_the_frame(sample):
     x, truth = sample
-    assert x.images.shape == (1, 3, 3, 64, 64) and truth.uv.shape[0] == 3
+    assert x.images.shape == (1, 3, 3, 64, 64)
+    assert truth.uv.shape[0] == 3
     inside = ((truth.uv > 0) & (truth.uv < 1)).all(-1) & x.point_mask[0]
     cell = (truth.uv.clamp(0, 0.999) * 16).long()
     covered = torch.stack([truth.mask[t][cell[t, ..., 1], cell[t, ..., 0]] for t in range(3)])
@@ -56,7 +57,8 @@ def test_local_rotation_error_by_hand():
     quarter = matrix_from_axis_angle(torch.tensor([0.0, 0.0, torch.pi / 2]))
     turn = torch.stack([quarter, quarter])[None, None]
     local = relative_to_carrier(turn, torch.tensor([[-1, 0]]))
-    assert torch.allclose(local[0, 0, 0], quarter) and torch.allclose(local[0, 0, 1], torch.eye(3), atol=1e-6)
+    assert torch.allclose(local[0, 0, 0], quarter)
+    assert torch.allclose(local[0, 0, 1], torch.eye(3), atol=1e-6)
 
 
 def test_collating_pads_bones_only(sample):
@@ -64,7 +66,8 @@ def test_collating_pads_bones_only(sample):
     small = SampleMaker(SAMPLE).make(rng, make_creature(rng, "snake"))
     x, truth = collate([sample, small])
     count = small[0].point_mask.shape[1]
-    assert x.joint_mask[1].sum() == count and not x.point_mask[1, count:].any()
+    assert x.joint_mask[1].sum() == count
+    assert not x.point_mask[1, count:].any()
     assert torch.equal(truth.xyz[1, :, :count], small[1].xyz)
 
 
@@ -110,12 +113,16 @@ def test_metrics_of_a_perfect_answer_are_zero(sample):
 
     out = ModelOutput(truth.uv, torch.zeros(1), truth.xyz, torch.zeros(truth.xyz.shape[:3]), truth.turn, truth.turn, truth.mask)
     found = quick_metrics(out, Truth(truth.uv, truth.xyz, truth.turn, truth.mask), x)
-    assert found["local"] < 0.1 and found["xyz"] == 0 and found["pck05"] == 1 and found["hold_local"] > 1
+    assert found["local"] < 0.1
+    assert found["xyz"] == 0
+    assert found["pck05"] == 1
+    assert found["hold_local"] > 1
 
 
 def test_assets_survive_the_disk(tmp_path):
     asset = make_creature(np.random.default_rng(0), "bird")
     save_asset(asset, tmp_path / "a.npz")
     again = load_asset(tmp_path / "a.npz")
-    assert again.rig.names == asset.rig.names and np.array_equal(again.clips[0].pose, asset.clips[0].pose)
+    assert again.rig.names == asset.rig.names
+    assert np.array_equal(again.clips[0].pose, asset.clips[0].pose)
     assert np.array_equal(again.rig.mesh.weights, asset.rig.mesh.weights)

@@ -132,7 +132,7 @@ def _carrier_summary(rows: list[Row]) -> list[str]:
         "- right: the head moves less than half as much in the frame of the chosen carrier as in its parent's;",
         "- harmless: about as much (the clips do not tell the two apart); wrong: more;",
         "- missed: the head moves more than 2 % of the size in its parent's frame, less than 0.4 of that in another bone's, and was left with its parent.",
-        "", "The thresholds were chosen on `train`; the numbers of the other splits were in sight while the rule was written, so they are not strictly blind.", "",
+        "", "The thresholds were chosen on `train`; the other splits' numbers were in sight while the rule was written: they are not strictly blind.", "",
         "| split | right | harmless | wrong | missed | precision | recall |", "|---|---|---|---|---|---|---|",
     ]
     for split in dict.fromkeys(row.split for row in rows):

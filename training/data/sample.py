@@ -216,7 +216,8 @@ def collate(samples: list[tuple[ModelInput, Truth]]) -> tuple[ModelInput, Truth]
                 tensor = torch.cat([tensor, torch.full(shape, value, dtype=tensor.dtype)], axis)
         return tensor
 
-    axes = {"ref_uv": (2,), "ref_xyz": (2,), "ref_turn": (2,), "rest_turn": (1,), "point_mask": (1,), "joint_mask": (1,), "carriers": (1,), "hop": (1, 2), "edge": (1, 2)}
+    axes: dict[str, tuple[int, ...]] = {"ref_uv": (2,), "ref_xyz": (2,), "ref_turn": (2,), "hop": (1, 2), "edge": (1, 2)}
+    axes |= dict.fromkeys(("rest_turn", "point_mask", "joint_mask", "carriers"), (1,))
     fill = {"carriers": -1, "hop": 7, "edge": 4}
     merged = {
         name: torch.cat([pad(getattr(x, name), axes.get(name, ()), fill.get(name, 0)) for x, _ in samples])
@@ -228,5 +229,5 @@ def collate(samples: list[tuple[ModelInput, Truth]]) -> tuple[ModelInput, Truth]
     merged["rest_turn"][gone] = torch.eye(3)
     turn = torch.stack([pad(t.turn, (1,)) for _, t in samples])
     turn[gone[:, None].expand(-1, turn.shape[1], -1)] = torch.eye(3)
-    truth = Truth(torch.stack([pad(t.uv, (1,)) for _, t in samples]), torch.stack([pad(t.xyz, (1,)) for _, t in samples]), turn, torch.stack([t.mask for _, t in samples]))
-    return ModelInput(**merged), truth
+    uv, xyz = (torch.stack([pad(getattr(t, name), (1,)) for _, t in samples]) for name in ("uv", "xyz"))
+    return ModelInput(**merged), Truth(uv, xyz, turn, torch.stack([t.mask for _, t in samples]))

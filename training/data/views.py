@@ -29,8 +29,11 @@ def random_camera(rng: np.random.Generator, center: np.ndarray, size: float, up:
     focal = height * np.exp(rng.uniform(np.log(0.9), np.log(3.5)))
     distance = focal * size / (height * rng.uniform(0.3, 0.9)) * np.exp(rng.normal(0, 0.03) * times)
     phase = times - times.mean()
-    yaw = rng.uniform(0, 2 * np.pi) + (rng.normal(0, 0.7) * phase if rng.random() < 0.5 else 0) + (0.4 * np.sin(rng.uniform(1, 4) * phase + rng.uniform(0, 6)) if rng.random() < 0.3 else 0)
-    yaw = np.broadcast_to(yaw, times.shape)
+    yaw = np.full(times.shape, rng.uniform(0, 2 * np.pi))
+    if rng.random() < 0.5:
+        yaw += rng.normal(0, 0.7) * phase
+    if rng.random() < 0.3:
+        yaw += 0.4 * np.sin(rng.uniform(1, 4) * phase + rng.uniform(0, 6))
     pitch = np.broadcast_to(np.deg2rad(np.clip(rng.normal(10, 16), -25, 65)), times.shape)
     side = np.cross(up, [1.0, 0, 0] if abs(up[0]) < 0.9 else [0, 1.0, 0])
     side /= np.linalg.norm(side)
