@@ -129,8 +129,12 @@ class ARMATURE_OT_capture_from_video(NeedsClip, bpy.types.Operator):
 
     def _finish(self, armature: bpy.types.Object, prepared: Prepared, result: Any) -> None:
         captured = finish(armature, prepared, result)
-        armature.mocap_anything.summary = _summary(captured.report)
-        self.report({"INFO"}, armature.mocap_anything.summary)
+        chosen = armature.mocap_anything
+        if not chosen.references:  # the pose that was right is still right at the next capture, wherever the scene stands then
+            for frame in prepared.reference_frames:
+                chosen.references.add().frame = round(frame)
+        chosen.summary = _summary(captured.report)
+        self.report({"INFO"}, chosen.summary)
 
     def _stop(self, context: bpy.types.Context) -> None:
         """Leave nothing running: the worker hears of it at its next step, and what it still says is dropped."""

@@ -137,6 +137,16 @@ def test_capture_without_a_window(posed_rig: bpy.types.Object) -> None:
     assert np.abs(head_at(posed_rig, 20) - raw).max() > 1e-6, "the results differ, and the one chosen plays"
 
 
+def test_the_frame_of_the_first_capture_stays_its_reference(posed_rig: bpy.types.Object) -> None:
+    posed_rig.mocap_anything.references.clear()
+    posed_rig.mocap_anything.use_trim = True
+    posed_rig.mocap_anything.trim_end = 0.4
+    for _ in range(2):
+        assert bpy.ops.armature.capture_from_video() == {"FINISHED"}
+        assert [reference.frame for reference in posed_rig.mocap_anything.references] == [9]
+        bpy.context.scene.frame_set(2)
+
+
 def head_at(armature: bpy.types.Object, frame: int) -> np.ndarray:
     bpy.context.scene.frame_set(frame)
     return np.array(armature.pose.bones[-1].matrix)
