@@ -21,6 +21,7 @@ from ..backend.model.network import Video2Pose2Rot
 from .data.asset import Asset, load_asset
 from .data.sample import SampleConfig
 from .data.stream import Batch, SampleStream, StreamConfig, training_assets
+from .distributed import Team
 from .losses import LossWeights, clip_losses, quick_metrics, rotation_terms, weigh
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class Trainer:
         self.average = Video2Pose2Rot(config.model).requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
         self.optimizer = torch.optim.AdamW(self._groups(), lr=config.learning_rate, betas=(0.9, 0.98))
-        self.generator = torch.Generator().manual_seed(config.stream.seed)
+        self.team = Team()
         self.step, self.seconds, self.best = 0, 0.0, float("inf")
         if (out / "state.pt").is_file():
             self._resume()
@@ -90,7 +91,6 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"])
         self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
         log.info("resumed at step %d after %.0f minutes", self.step, self.seconds / 60)
 
@@ -103,31 +103,39 @@ class Trainer:
     def save(self) -> None:
         state = {
             "model": self.model.state_dict(), "average": self.average.state_dict(), "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(), "step": self.step, "seconds": self.seconds, "best": self.best,
+            "step": self.step, "seconds": self.seconds, "best": self.best,
         }
         torch.save(state, self.out / "state.tmp")
         (self.out / "state.tmp").replace(self.out / "state.pt")
         save_model(self.average, self.out / "model.safetensors", {"step": str(self.step)}, half=True)
 
-    def train_step(self, batch: Batch, rate: float) -> dict[str, float]:
-        """One optimiser step on rendered clips and motion alone; returns the unweighted terms."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+    def _losses(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The weighted loss of rendered clips and motion alone, and the unweighted terms."""
+        # what is random in a step depends on the step and the process alone, so that a resumed run goes on as it would have
+        generator = torch.Generator().manual_seed((self.config.stream.seed * 1_000_003 + self.step) * 64 + self.team.rank)
         x, truth = batch.clips
-        given, _ = noisy_positions(truth.xyz, self.generator)
-        share = torch.rand(len(x.times), generator=self.generator) < max(0.1, 0.8 - self.step / 4000)
-        drop = bool(torch.rand(1, generator=self.generator) < 0.15)
+        given, _ = noisy_positions(truth.xyz, generator)
+        share = torch.rand(len(x.times), generator=generator) < max(0.1, 0.8 - self.step / 4000)
+        drop = bool(torch.rand(1, generator=generator) < 0.15)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
             out = self.model(x, given, share, drop)
         terms = clip_losses(out, truth, x)
         motion_x, motion_truth = batch.motion
-        noisy, log_error = noisy_positions(motion_truth.xyz, self.generator)
+        noisy, log_error = noisy_positions(motion_truth.xyz, generator)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
             turn, _ = self.model.pose2rot(motion_x, noisy, log_error, None)
         motion_terms = rotation_terms(turn, motion_truth, motion_x)
         loss = weigh(terms, self.config.weights) + self.config.motion_weight * weigh(motion_terms, self.config.weights)
+        return loss, terms | {f"motion_{name}": value for name, value in motion_terms.items()}
+
+    def train_step(self, batch: Batch, rate: float, stop: bool = False) -> tuple[dict[str, float], bool]:
+        """One optimiser step; returns the unweighted terms, and whether any process of the team wants this to be the last one."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss, terms = self._losses(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        stop = self.team.average_gradients(self.model.parameters(), stop)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_gradient)
         if torch.isfinite(norm):
             self.optimizer.step()
@@ -137,37 +145,41 @@ class Trainer:
         keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
-        values = terms | {f"motion_{name}": value for name, value in motion_terms.items()}
-        return {name: float(value.detach()) for name, value in values.items()} | {"loss": float(loss.detach()), "norm": float(norm)}
+        return {name: float(value.detach()) for name, value in terms.items()} | {"loss": float(loss.detach()), "norm": float(norm)}, stop
 
     def run(self, minutes: float, decay: bool, sets: dict[str, list[Batch]], workers: int) -> None:
         """Train for a wall-clock budget; with `decay` the rate falls to a twentieth over it."""
         config = self.config
-        stream = SampleStream(config.stream, self.assets, self.step)
+        stream = SampleStream(config.stream, self.assets, self.step, self.team.rank, self.team.size)
         loader = DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
         begin, spent, count = time.monotonic(), self.seconds, 0
         sums: dict[str, float] = defaultdict(float)
         last = begin
         for batch in loader:
-            now = time.monotonic()
-            done = (now - begin) / (60 * minutes)
-            if done >= 1:
-                break
+            done = (time.monotonic() - begin) / (60 * minutes)
             rate = config.learning_rate * min(1.0, (self.step + 1) / config.warmup) * (max(0.05, 1 - done) if decay else 1.0)
-            for name, value in self.train_step(batch, rate).items():
+            terms, stop = self.train_step(batch, rate, done >= 1)
+            for name, value in terms.items():
                 sums[name] += value
             count += 1
             self.seconds = spent + time.monotonic() - begin
+            if stop:
+                break
+            if not self.team.leads:
+                continue
             if self.step % 50 == 0:
-                speed = count * config.stream.batch * (config.stream.sample.frames + config.stream.sample.references) / (time.monotonic() - last)
-                self._log({"step": self.step, "minutes": self.seconds / 60, "rate": rate, "frames_per_s": speed} | {k: v / count for k, v in sums.items()})
+                speed = self.team.size * count * config.stream.batch * (config.stream.sample.frames + config.stream.sample.references) / (time.monotonic() - last)
+                place = {"step": self.step, "minutes": self.seconds / 60, "rate": rate, "frames_per_s": speed}
+                self._log(place | {k: v / count for k, v in sums.items()})
                 sums, count, last = defaultdict(float), 0, time.monotonic()
                 if self.step % 100 == 0:
                     self.save()
             if self.step % config.validate_every == 0:
                 self.validate(sets)
                 last = time.monotonic()
-        self.validate(sets)
+        if self.team.leads:
+            self.validate(sets)
+        self.team.leave()
 
     def validate(self, sets: dict[str, list[Batch]]) -> None:
         """Log the averaged model's metrics on each set; the smallest unseen error is kept as best.safetensors."""
@@ -182,6 +194,9 @@ class Trainer:
                     totals[key].append(value)
             mean = {key: float(np.mean(values)) for key, values in totals.items()}
             self._log({"step": self.step, "minutes": self.seconds / 60, "set": name} | mean)
+            if name == "unseen" and mean["local"] < self.best:
+                self.best = mean["local"]
+                save_model(self.average, self.out / "best.safetensors", {"step": str(self.step)}, half=True)
         self.save()
 
     def _log(self, row: Mapping[str, object]) -> None:
@@ -235,8 +250,9 @@ def main() -> None:
     trainer = Trainer(config, args.out, assets)
     if args.from_model and trainer.step == 0:
         trainer.start_from(args.from_model)
-    (args.out / "config.json").write_text(json.dumps(asdict(config), indent=1))
-    sets = validation_sets(args.baked, stream) if args.baked else {}
+    if trainer.team.leads:
+        (args.out / "config.json").write_text(json.dumps(asdict(config), indent=1))
+    sets = validation_sets(args.baked, stream) if args.baked and trainer.team.leads else {}
     log.info("%d baked rigs, sets %s", len(assets), {k: len(v) for k, v in sets.items()})
     trainer.run(args.minutes, args.decay, sets, args.workers)
 

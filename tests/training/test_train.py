@@ -1,5 +1,7 @@
 """Training: samples whose truth agrees with their pictures, losses at known values, and a run that resumes to the same result."""
 
+import os
+import socket
 from dataclasses import replace
 from itertools import islice
 
@@ -11,6 +13,7 @@ from mocap_anything.backend.model.rotations import matrix_from_axis_angle
 from mocap_anything.training.data.asset import load_asset, save_asset
 from mocap_anything.training.data.sample import SampleConfig, SampleMaker, Truth, collate
 from mocap_anything.training.data.stream import SampleStream, StreamConfig
+from mocap_anything.training.distributed import Team
 from mocap_anything.training.losses import heat_loss, quick_metrics, relative_to_carrier
 from mocap_anything.training.train import TrainConfig, Trainer, noisy_positions
 from mocap_anything.training.zoo import make_creature
@@ -93,7 +96,7 @@ def test_training_resumes_to_the_same_result(tmp_path):
     config = TrainConfig(model=MODEL, stream=STREAM, bf16=False, warmup=2)
     batches = list(islice(iter(SampleStream(STREAM, [])), 4))
     straight = Trainer(config, tmp_path / "straight", [])
-    losses = [straight.train_step(batch, 1e-3)["loss"] for batch in batches]
+    losses = [straight.train_step(batch, 1e-3)[0]["loss"] for batch in batches]
     assert all(np.isfinite(losses))
     first = Trainer(config, tmp_path / "parts", [])
     for batch in batches[:2]:
@@ -126,3 +129,30 @@ def test_assets_survive_the_disk(tmp_path):
     assert again.rig.names == asset.rig.names
     assert np.array_equal(again.clips[0].pose, asset.clips[0].pose)
     assert np.array_equal(again.rig.mesh.weights, asset.rig.mesh.weights)
+
+
+def _two_halves(rank, port, config, folder, batches):
+    os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    parameter.grad = torch.full((3,), float(rank))
+    team = Team()
+    assert team.average_gradients([parameter], stop=rank == 1) is True
+    assert torch.equal(parameter.grad, torch.full((3,), 0.5))
+    trainer = Trainer(config, folder / str(rank), [])
+    for batch in batches[rank::2]:
+        trainer.train_step(batch, 1e-3)
+    trainer.save()
+    trainer.team.leave()
+
+
+def test_two_processes_stay_in_step(tmp_path):
+    """Gradients are the mean of both, any process can end the run, and after steps on different batches both hold the same weights."""
+    config = TrainConfig(model=MODEL, stream=STREAM, bf16=False, warmup=2)
+    batches = list(islice(iter(SampleStream(STREAM, [])), 4))
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    torch.multiprocessing.spawn(_two_halves, (port, config, tmp_path, batches), nprocs=2)
+    a, b = (torch.load(tmp_path / str(rank) / "state.pt", weights_only=True)["model"] for rank in range(2))
+    assert all(torch.equal(a[name], b[name]) for name in a)

@@ -51,12 +51,11 @@ def training_assets(folder: Path) -> list[Asset]:
 
 
 class SampleStream(IterableDataset[Batch]):
-    """Batches for ever; the same seed, start and worker give the same batches."""
+    """Batches for ever, from step `start` on; the same seed gives the same batches, dealt out to `size` processes by rank."""
 
-    def __init__(self, config: StreamConfig, assets: list[Asset], start: int = 0) -> None:
-        self.config = config
-        self.assets = assets
-        self.start = start
+    def __init__(self, config: StreamConfig, assets: list[Asset], start: int = 0, rank: int = 0, size: int = 1) -> None:
+        self.config, self.assets = config, assets
+        self.start, self.rank, self.size = start, rank, size
 
     def __iter__(self) -> Iterator[Batch]:
         from ..zoo import make_creature  # compiles: only the process that makes samples pays for it
@@ -68,7 +67,7 @@ class SampleStream(IterableDataset[Batch]):
             os.nice(2)
         index = self.start + worker
         while True:
-            rng = np.random.default_rng((self.config.seed, index))
+            rng = np.random.default_rng((self.config.seed, index * self.size + self.rank))
             wanted = -(-self.config.batch // self.config.creature_uses) if self.config.baked_share < 1 or not self.assets else 0
             pool = [make_creature(rng) for _ in range(wanted)]
             yield self.batch(rng, pool)
