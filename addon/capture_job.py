@@ -48,6 +48,7 @@ class CaptureJob:
 
     def start(self) -> None:
         self._started = time.monotonic()
+        _started[:] = [job for job in _started if job._thread.is_alive()] + [self]
         self._thread.start()
 
     def poll(self) -> None:
@@ -84,13 +85,16 @@ class CaptureJob:
 
 running: CaptureJob | None = None
 """The one that the user interface shows."""
+_started: list[CaptureJob] = []
+"""Also those that were cancelled and have not heard of it yet."""
 
 
 def stop_running() -> None:
-    """Cancel what runs and wait a moment: a thread that outlives Blender's data crashes it on quitting."""
-    if running is not None:
-        running.cancel()
-        running.join(5.0)
+    """Cancel what runs and wait a moment: a thread that is still working while Blender quits may crash it."""
+    for job in _started:
+        job.cancel()
+    for job in _started:
+        job.join(5.0)
 
 
 def run(request: CaptureRequest, token: CancelToken, on_progress: Callable[[Progress], None]) -> CaptureResult:

@@ -157,7 +157,9 @@ def _redraw(context: bpy.types.Context) -> None:
     for window in context.window_manager.windows:
         for area in window.screen.areas:
             if area.type == "VIEW_3D":
-                area.tag_redraw()
+                for region in area.regions:
+                    if region.type == "UI":  # the sidebar alone: the scene does not change meanwhile, and drawing it takes time from the capture
+                        region.tag_redraw()
 
 
 def draw_menu_item(self: bpy.types.Menu, _context: bpy.types.Context) -> None:

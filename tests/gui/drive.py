@@ -85,6 +85,7 @@ def steps() -> Iterator[float]:
     story["panel"] = regions["UI"].active_panel_category
     without = picture("1-panel-without-video")
     armature.mocap_anything.clip = str(HERE / "sample.mp4")
+    armature.mocap_anything.use_trim, armature.mocap_anything.trim_start, armature.mocap_anything.trim_end = True, 1.0, 2.0
     area.tag_redraw()
     yield 1.5
     x, y = capture_button(picture("2-panel"), without)
@@ -100,7 +101,7 @@ def steps() -> Iterator[float]:
     fractions = set()
     while capture_job.running is not None:
         fractions.add(round(capture_job.running.progress.fraction, 3))
-        if 0.3 < capture_job.running.progress.fraction and "progress seen" not in story:
+        if capture_job.running.progress.fraction > 0.3 and "progress seen" not in story:
             picture("3-running")
             story["progress seen"] = True
         yield 0.2
@@ -112,9 +113,9 @@ def steps() -> Iterator[float]:
     story["keys"] = sum(len(curve.keyframe_points) for curve in curves)
     story["stashed"] = [track.name for track in armature.animation_data.nla_tracks]
     scene = bpy.context.scene
-    first = [tuple(bone.matrix[0]) for bone in armature.pose.bones]
     frame = scene.frame_current
-    scene.frame_set(scene.frame_start + 2)
+    first = [tuple(bone.matrix[0]) for bone in armature.pose.bones]
+    scene.frame_set(frame + 9)
     story["pose moves"] = first != [tuple(bone.matrix[0]) for bone in armature.pose.bones]
     yield 1.0
     picture("4-result")

@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,7 +48,7 @@ def installed(inside: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def seen(inside: Path, installed: str) -> Iterator[dict[str, object]]:
+def seen(inside: Path, installed: str) -> dict[str, object]:
     """What happened in the window; the pictures are copied to out/gui/VERSION."""
     screen = subprocess.Popen(
         ["chroot", str(CHROOT), "Xvfb", DISPLAY, "-screen", "0", "1600x900x24", "+extension", "GLX", "-nolisten", "tcp"],
@@ -71,7 +70,7 @@ def seen(inside: Path, installed: str) -> Iterator[dict[str, object]]:
     told = json.loads(story.read_text())
     assert "failed" not in told, told["failed"]
     print(installed, {key: value for key, value in told.items() if key.startswith("seconds")})
-    yield told
+    return told
 
 
 def test_panel_is_there(seen: dict[str, object]) -> None:
