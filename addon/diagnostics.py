@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import importlib.metadata
 import importlib.util
 import logging
 import platform
@@ -97,6 +96,8 @@ def missing_message() -> str:
 
 
 def _version(module: str) -> str:
+    import importlib.metadata  # slow to load, and needed for a bug report alone
+
     try:
         return importlib.metadata.version(REQUIRED.get(module, module))
     except importlib.metadata.PackageNotFoundError:
