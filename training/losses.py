@@ -70,15 +70,20 @@ def clip_losses(out: ModelOutput, truth: Truth, x: ModelInput) -> dict[str, Tens
     terms = {
         "heat": heat_loss(out.heat, truth.uv, inside),
         "uv": _mean(F.smooth_l1_loss(out.uv, truth.uv, beta=0.02, reduction="none").sum(-1), near),
-        "xyz": _mean((out.xyz - truth.xyz).square().sum(-1).add(1e-8).sqrt(), points),
         "mask": F.binary_cross_entropy_with_logits(out.mask_logits.float(), truth.mask),
     }
-    if out.xyz.shape[1] > 1:
-        terms["velocity"] = _mean((out.xyz.diff(dim=1) - truth.xyz.diff(dim=1)).square().sum(-1).add(1e-8).sqrt(), points)
-    head_error = (out.xyz[..., 0, :] - truth.xyz[..., 0, :]).norm(dim=-1).detach()
-    scaled = head_error * torch.exp(-out.log_error) + out.log_error  # Laplace negative log-likelihood
-    terms["error"] = _mean(scaled, x.joint_mask[:, None])
-    return terms | rotation_terms(out.turn, truth, x)
+    return terms | position_terms(out.xyz, out.log_error, truth, x) | rotation_terms(out.turn, truth, x)
+
+
+def position_terms(xyz: Tensor, log_error: Tensor, truth: Truth, x: ModelInput) -> dict[str, Tensor]:
+    """Positions, their change from frame to frame, and the error that the network expects of itself."""
+    points = x.point_mask[:, None]
+    terms = {"xyz": _mean((xyz - truth.xyz).square().sum(-1).add(1e-8).sqrt(), points)}
+    if xyz.shape[1] > 1:
+        terms["velocity"] = _mean((xyz.diff(dim=1) - truth.xyz.diff(dim=1)).square().sum(-1).add(1e-8).sqrt(), points)
+    head_error = (xyz[..., 0, :] - truth.xyz[..., 0, :]).norm(dim=-1).detach()
+    scaled = head_error * torch.exp(-log_error) + log_error  # Laplace negative log-likelihood
+    return terms | {"error": _mean(scaled, x.joint_mask[:, None])}
 
 
 def weigh(terms: dict[str, Tensor], weights: LossWeights) -> Tensor:

@@ -22,7 +22,7 @@ from .data.asset import Asset, load_asset
 from .data.sample import SampleConfig
 from .data.stream import Batch, SampleStream, StreamConfig, training_assets
 from .distributed import Team
-from .losses import LossWeights, clip_losses, quick_metrics, rotation_terms, weigh
+from .losses import LossWeights, clip_losses, position_terms, quick_metrics, rotation_terms, weigh
 
 log = logging.getLogger(__name__)
 
@@ -120,13 +120,23 @@ class Trainer:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
             out = self.model(x, given, share, drop)
         terms = clip_losses(out, truth, x)
-        motion_x, motion_truth = batch.motion
-        noisy, log_error = noisy_positions(motion_truth.xyz, generator)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
-            turn, _ = self.model.pose2rot(motion_x, noisy, log_error, None)
-        motion_terms = rotation_terms(turn, motion_truth, motion_x)
+        motion_terms = self._motion_terms(batch, generator)
         loss = weigh(terms, self.config.weights) + self.config.motion_weight * weigh(motion_terms, self.config.weights)
         return loss, terms | {f"motion_{name}": value for name, value in motion_terms.items()}
+
+    def _motion_terms(self, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Motion alone: by turns pose2rot from noisy positions, and lifting and pose2rot from noisy 2D tracks."""
+        x, truth = batch.motion
+        noisy, log_error = noisy_positions(truth.xyz, generator)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+            if self.step % 2:
+                return rotation_terms(self.model.pose2rot(x, noisy, log_error, None)[0], truth, x)
+            # a track's error in the picture is that of the position seen from the front, and a sure track says so
+            uv = truth.uv.clamp(-1, 2) + (noisy - truth.xyz)[..., :2]
+            certainty = torch.stack([torch.exp(-20 * log_error.exp()), 0.5 * torch.ones_like(log_error)], -1)
+            certainty = certainty[..., None, :].expand(*uv.shape)
+            xyz, log_error, turn = self.model.from_tracks(x, uv, certainty)
+        return position_terms(xyz, log_error, truth, x) | rotation_terms(turn, truth, x)
 
     def train_step(self, batch: Batch, rate: float, stop: bool = False) -> tuple[dict[str, float], bool]:
         """One optimiser step; returns the unweighted terms, and whether any process of the team wants this to be the last one."""
@@ -154,6 +164,7 @@ class Trainer:
         loader = DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
         begin, spent, count = time.monotonic(), self.seconds, 0
         sums: dict[str, float] = defaultdict(float)
+        counts: dict[str, int] = defaultdict(int)
         last = begin
         for batch in loader:
             done = (time.monotonic() - begin) / (60 * minutes)
@@ -161,6 +172,7 @@ class Trainer:
             terms, stop = self.train_step(batch, rate, done >= 1)
             for name, value in terms.items():
                 sums[name] += value
+                counts[name] += 1
             count += 1
             self.seconds = spent + time.monotonic() - begin
             if stop:
@@ -168,10 +180,12 @@ class Trainer:
             if not self.team.leads:
                 continue
             if self.step % 50 == 0:
-                speed = self.team.size * count * config.stream.batch * (config.stream.sample.frames + config.stream.sample.references) / (time.monotonic() - last)
+                sample = config.stream.sample
+                pictures = self.team.size * count * config.stream.batch * (sample.frames + sample.references)
+                speed = pictures / (time.monotonic() - last)
                 place = {"step": self.step, "minutes": self.seconds / 60, "rate": rate, "frames_per_s": speed}
-                self._log(place | {k: v / count for k, v in sums.items()})
-                sums, count, last = defaultdict(float), 0, time.monotonic()
+                self._log(place | {k: v / counts[k] for k, v in sums.items()})
+                sums, counts, count, last = defaultdict(float), defaultdict(int), 0, time.monotonic()
                 if self.step % 100 == 0:
                     self.save()
             if self.step % config.validate_every == 0:

@@ -12,7 +12,7 @@ SURFACE_POINTS = 3
 class ModelConfig:
     """Sizes and switches of the network.
 
-    image_size: pixels of the square crop. token_dim: image tokens at 1/8, fine_dim: correlation map at 1/4. joint_dim: joint queries.
+    image_size: pixels of the square crop. token_dim: image tokens at 1/8, fine_dim: each of the two correlation maps at 1/4. joint_dim: joint queries.
     encoder_layers: transformer layers that see one frame; match_layers: layers in which a frame's tokens attend to the references'.
     prompt_layers, pose_layers, lift_layers, rot_layers: joint blocks of the prompts, of video2pose before and after the 2D
         read-out, and of pose2rot. time_window: frames to either side that one time attention sees.
@@ -24,7 +24,7 @@ class ModelConfig:
     image_size: int = 128
     stem_dims: tuple[int, int] = (32, 64)
     token_dim: int = 192
-    fine_dim: int = 96
+    fine_dim: int = 64
     joint_dim: int = 160
     head_dim: int = 32
     token_head_dim: int = 64

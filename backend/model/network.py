@@ -11,7 +11,7 @@ from .batch import ModelInput, ModelOutput
 from .config import ModelConfig
 from .encoder import ImageEncoder
 from .pose2rot import Pose2Rot
-from .prompts import References
+from .prompts import FineMap, References
 from .video2pose import Match, Video2Pose
 
 
@@ -34,6 +34,7 @@ class Video2Pose2Rot(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = ImageEncoder(config)
+        self.appearance = FineMap(config)
         self.references = References(config)
         self.match = Match(config)
         self.video2pose = Video2Pose(config)
@@ -41,13 +42,15 @@ class Video2Pose2Rot(nn.Module):
 
     def encode_references(self, x: ModelInput) -> ReferenceState:
         tokens, fine = self.encoder(x.ref_images.flatten(0, 1))
-        return ReferenceState(*self.references(x, tokens, fine))
+        return ReferenceState(*self.references(x, tokens, self.appearance(fine, tokens)))
 
     def encode_frames(self, images: Tensor, state: ReferenceState) -> tuple[Tensor, Tensor, Tensor]:
-        """images (B, T, 3, S, S) to tokens (B, T, L, C), fine maps (B, T, c, h, w) and mask logits (B, T, h, w); frame by frame independent."""
+        """images (B, T, 3, S, S) to tokens (B, T, L, C), fine maps (B, T, 2c, h, w) and mask logits (B, T, h, w); frame by frame independent."""
         frames = images.shape[1]
         tokens, fine = self.encoder(images.flatten(0, 1))
-        tokens, fine_map, mask = self.match(tokens, fine, state.source, frames)
+        alike = self.appearance(fine, tokens)
+        tokens, known, mask = self.match(tokens, fine, state.source, frames)
+        fine_map = torch.cat([alike, known.to(alike.dtype)], 1)
         return tokens, fine_map.unflatten(0, images.shape[:2]), mask
 
     def decode(self, x: ModelInput, state: ReferenceState, tokens: Tensor, fine_map: Tensor, mask: Tensor) -> ModelOutput:
@@ -55,6 +58,13 @@ class Video2Pose2Rot(nn.Module):
         uv, heat, xyz, log_error, features = self.video2pose(x, tokens, fine_map.flatten(0, 1), state.samples, state.prompts)
         turn, start = self.pose2rot(x, xyz, log_error, features)
         return ModelOutput(uv, heat, xyz, log_error, turn, start, mask)
+
+    def from_tracks(self, x: ModelInput, uv: Tensor, certainty: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Lifting and pose2rot from 2D tracks alone, without a picture: uv, certainty (B, T, J, K, 2) to xyz, log_error and turn."""
+        joints = self.video2pose.memory(self.references.geometry_prompts(x), x.times, x.ref_times)
+        found = uv.new_zeros(*uv.shape[:-1], 2 * self.config.fine_dim)
+        xyz, _, log_error, joints = self.video2pose.lift_points(x, joints, uv, certainty, found)
+        return xyz, log_error, self.pose2rot(x, xyz, log_error.detach(), joints)[0]
 
     def forward(self, x: ModelInput, given: Tensor | None = None, given_share: Tensor | None = None, drop_features: bool = False) -> ModelOutput:
         """Training: positions `given` (B, T, J, K, 3) replace the predicted ones in pose2rot for clips where given_share (B,) is True."""

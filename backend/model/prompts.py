@@ -14,7 +14,7 @@ from .rotations import matrix_to_6d
 
 
 class FineMap(nn.Module):
-    """Fuses 1/4 convolution features with 1/8 tokens into the map in which joints are found (B, fine_dim, S/4, S/4)."""
+    """Fuses 1/4 convolution features with 1/8 tokens into a map in which joints are found (B, fine_dim, S/4, S/4)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class FineMap(nn.Module):
 
 
 class References(nn.Module):
-    """Encoded references: tokens (B, N·L, token_dim), fine samples at each point (B, N, J, K, fine_dim), prompts (B, N, J, joint_dim)."""
+    """Encoded references: tokens (B, N·L, token_dim), appearance at each point (B, N, J, K, fine_dim), prompts (B, N, J, joint_dim)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -39,7 +39,6 @@ class References(nn.Module):
         self.primary_embedding = nn.Parameter(torch.zeros(config.token_dim))
         self.layer = TokenLayer(config.token_dim, config.token_head_dim)
         self.norm = nn.LayerNorm(config.token_dim)
-        self.fine_map = FineMap(config)
         geometry = 3 * config.points + 3 + 2 + 6 + 6 + 1
         self.from_geometry = nn.Sequential(nn.Linear(geometry, config.joint_dim), nn.GELU(), nn.Linear(config.joint_dim, config.joint_dim))
         self.from_image = nn.Linear(2 * config.token_dim + config.points * config.fine_dim, config.joint_dim)
@@ -59,17 +58,23 @@ class References(nn.Module):
         rest = matrix_to_6d(x.rest_turn)[:, None].expand(-1, refs, -1, -1)
         return torch.cat([head, vectors.flatten(3), carried, x.ref_uv[:, :, :, 0], matrix_to_6d(x.ref_turn), rest, primary], -1)
 
-    def forward(self, x: ModelInput, tokens: Tensor, fine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """tokens (B·N, L, C) and fine (B·N, c, h, w) from the encoder."""
+    def geometry_prompts(self, x: ModelInput) -> Tensor:
+        """Prompts of references without pictures, for training on motion alone: (B, N, J, joint_dim)."""
+        prompt = self.from_geometry(self._geometry(x))
+        for block in self.blocks:
+            prompt = block(prompt, x.hop, x.edge, x.joint_mask, None, None)
+        return prompt
+
+    def forward(self, x: ModelInput, tokens: Tensor, appearance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """tokens (B·N, L, C) from the encoder and the appearance map (B·N, c, h, w)."""
         batch, refs, joints, points = x.ref_uv.shape[:4]
         side = self.config.image_size // 8
         mask = F.adaptive_avg_pool2d(x.ref_masks.flatten(0, 1), side).flatten(2).transpose(1, 2)
         tokens = tokens + self.mask_embedding(mask)
         first = (torch.arange(refs, device=tokens.device) == 0).to(tokens.dtype)
         tokens = self.layer((tokens.unflatten(0, (batch, refs)) + first[:, None, None] * self.primary_embedding).flatten(0, 1))
-        fine_map = self.fine_map(fine, tokens)
         uv = x.ref_uv.flatten(0, 1)
-        fine_samples = sample_map(fine_map, uv.flatten(1, 2)).unflatten(1, (joints, points)) * x.point_mask.repeat_interleave(refs, 0)[..., None]
+        fine_samples = sample_map(appearance, uv.flatten(1, 2)).unflatten(1, (joints, points)) * x.point_mask.repeat_interleave(refs, 0)[..., None]
         prompt = self.from_geometry(self._geometry(x))
         if self.config.sample_reference:
             token_map = tokens.transpose(1, 2).unflatten(2, (side, side))

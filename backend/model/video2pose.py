@@ -23,7 +23,8 @@ class Match(nn.Module):
         self.mask = nn.Conv2d(config.fine_dim, 1, 1)
 
     def forward(self, tokens: Tensor, fine: Tensor, source: Tensor, frames: int) -> tuple[Tensor, Tensor, Tensor]:
-        """tokens (B·T, L, C), fine (B·T, …), source (B, N·L, C) to tokens (B, T, L, C), fine map (B·T, …), mask logits (B, T, h, w)."""
+        """tokens (B·T, L, C), fine (B·T, …), source (B, N·L, C) to tokens (B, T, L, C), a map (B·T, …) that knows the references, and mask
+        logits (B, T, h, w)."""
         batch, length = source.shape[0], tokens.shape[1]
         for layer in self.layers:
             assert isinstance(layer, TokenLayer)
@@ -67,11 +68,11 @@ class Video2Pose(nn.Module):
         self.blocks = nn.ModuleList(
             JointBlock(dim, config.head_dim, config.time_window, config.attention, config.token_dim) for _ in range(config.pose_layers)
         )
-        self.query = nn.Linear(dim, points * config.fine_dim)
-        self.query_norm = nn.LayerNorm(config.fine_dim)
-        self.map_norm = nn.GroupNorm(1, config.fine_dim)
+        self.query = nn.Linear(dim, 2 * points * config.fine_dim)
+        self.query_norms = nn.ModuleList(nn.LayerNorm(config.fine_dim) for _ in range(2))
+        self.map_norms = nn.ModuleList(nn.GroupNorm(1, config.fine_dim) for _ in range(2))
         self.temperature = nn.Parameter(torch.tensor(0.0))
-        self.from_match = nn.Linear(points * (config.fine_dim + 4), dim)
+        self.from_match = nn.Linear(points * (2 * config.fine_dim + 6), dim)
         self.lift = nn.ModuleList(JointBlock(dim, config.head_dim, config.time_window, config.attention) for _ in range(config.lift_layers))
         self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, points * 5 + 1))
         last = self.head[-1]
@@ -80,11 +81,16 @@ class Video2Pose(nn.Module):
         nn.init.zeros_(last.bias)
 
     def read_out(self, joints: Tensor, samples: Tensor, fine_map: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Heat (B, T, J, K, cells), uv (B, T, J, K, 2) and certainty (B, T, J, K, 2) by correlation with the frame's fine map."""
+        """Heat (B, T, J, K, cells), uv (B, T, J, K, 2) and certainty (B, T, J, K, 2) by correlation with the frame's two maps.
+
+        The appearance map is made by the same layers in the reference and in the frame, so what looks alike correlates from the first step
+        on; the other one knows the references and what the joints have gathered.
+        """
         batch, frames, count = joints.shape[:3]
-        query = self.query(joints).unflatten(-1, (self.config.points, -1)) + samples[:, None]
-        query = self.query_norm(query).flatten(2, 3).flatten(0, 1)
-        keys = self.map_norm(fine_map).flatten(2)
+        alike, known = self.query(joints).unflatten(-1, (2, self.config.points, -1)).unbind(-3)
+        queries = [self.query_norms[0](alike * 0.1 + samples[:, None]), self.query_norms[1](known)]
+        query = torch.cat([q.flatten(2, 3).flatten(0, 1) for q in queries], -1)
+        keys = torch.cat([norm(part).flatten(2) for norm, part in zip(self.map_norms, fine_map.chunk(2, 1), strict=True)], 1)
         heat = torch.bmm(query, keys.to(query.dtype)).float() * (self.temperature.exp() / self.config.fine_dim**0.5)
         heat = heat.unflatten(0, (batch, frames)).unflatten(2, (count, self.config.points))
         uv, certainty = local_argmax(heat, fine_map.shape[-1])
@@ -93,7 +99,7 @@ class Video2Pose(nn.Module):
     def forward(
         self, x: ModelInput, tokens: Tensor, fine_map: Tensor, samples: Tensor, prompts: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """tokens (B, T, L, C), fine_map (B·T, c, h, w), samples (B, N, J, K, c), prompts (B, N, J, dim).
+        """tokens (B, T, L, C), fine_map (B·T, 2c, h, w), samples (B, N, J, K, c), prompts (B, N, J, dim).
 
         Returns uv, heat, xyz, log_error (ModelOutput's) and the joint features (B, T, J, dim).
         """
@@ -104,12 +110,21 @@ class Video2Pose(nn.Module):
             joints = block(joints, x.hop, x.edge, x.joint_mask, x.times, x.frame_mask, tokens)
         heat, uv, certainty = self.read_out(joints, samples[:, 0], fine_map)
         found = sample_map(fine_map, uv.detach().flatten(0, 1).flatten(1, 2)).unflatten(0, (batch, frames)).unflatten(2, (count, points))
-        match = torch.cat([found.float(), uv.detach(), certainty.detach()], -1) * x.point_mask[:, None, ..., None]
+        xyz, shift, log_error, joints = self.lift_points(x, joints, uv.detach(), certainty.detach(), found.float())
+        return uv + shift, heat, xyz, log_error, joints
+
+    def lift_points(self, x: ModelInput, joints: Tensor, uv: Tensor, certainty: Tensor, found: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """From where points were found to where they are: uv, certainty (B, T, J, K, 2), image features found (B, T, J, K, 2c) there.
+
+        Returns xyz (B, T, J, K, 3), a correction of uv, the log of the expected head error (B, T, J) and the joint features.
+        """
+        points = self.config.points
+        moved = uv - x.ref_uv[:, :1]
+        match = torch.cat([found, uv, moved, certainty], -1) * x.point_mask[:, None, ..., None]
         joints = joints + self.from_match(match.flatten(3))
         for block in self.lift:
             joints = block(joints, x.hop, x.edge, x.joint_mask, x.times, x.frame_mask)
         out = self.head(joints).float()
         offset, shift, log_error = out.split([points * 3, points * 2, 1], -1)
         xyz = x.ref_xyz[:, :1] + offset.unflatten(-1, (points, 3))
-        uv = uv + shift.unflatten(-1, (points, 2))
-        return uv, heat, xyz, log_error[..., 0] - 3.0, joints
+        return xyz, shift.unflatten(-1, (points, 2)), log_error[..., 0] - 3.0, joints

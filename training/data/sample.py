@@ -142,7 +142,7 @@ class SampleMaker:
         return result
 
     def make_motion(self, rng: np.random.Generator, asset: Asset, frames: int) -> tuple[ModelInput, Truth]:
-        """A clip as geometry alone, for pose2rot: no pictures; uv and mask of the truth are empty."""
+        """A clip as geometry alone, for lifting and pose2rot: no pictures, and no mask in the truth."""
         clip = asset.clips[rng.integers(len(asset.clips))]
         body = read_body(asset.rig, SURFACE_POINTS, _thin_out(rng, asset, self.config.max_bones))
         chosen = choose_frames(rng, clip, replace(self.config, frames=frames, references=1))
@@ -157,8 +157,8 @@ class SampleMaker:
         reference = PosedCrop(empty, np.zeros((1, 1), np.float32), uv[0], xyz[0], orientation[0], rest, float(times[0]))
         x = model_input(body, [reference], images_to_tensor(np.tile(empty, (frames, 1, 1, 1))), times[1:])
         turn = orientation[1:] @ np.swapaxes(orientation[0], -1, -2)
-        none = torch.zeros(frames, len(body.bones), points.shape[2], 2)
-        return x, Truth(none, torch.from_numpy(xyz[1:]).float(), torch.from_numpy(turn).float(), torch.zeros(frames, 1, 1))
+        pixels = torch.from_numpy(np.nan_to_num(uv[1:], nan=-9.0)).float()
+        return x, Truth(pixels, torch.from_numpy(xyz[1:]).float(), torch.from_numpy(turn).float(), torch.zeros(frames, 1, 1))
 
     def make(self, rng: np.random.Generator, asset: Asset) -> tuple[ModelInput, Truth]:
         """One sample of an asset with a mesh and at least one clip."""
