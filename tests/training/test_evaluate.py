@@ -44,10 +44,11 @@ def test_baselines_know_what_they_should(case: evaluate.Case, tmp_path: Path) ->
     # Eight frames lie 10, 20, 30 and 40 degrees from the middle; the third bone follows the root.
     assert scores[evaluate.HOLD]["rotation"] == pytest.approx(25)
     assert scores[evaluate.HOLD]["moving_bones"] == 2
-    assert scores[evaluate.JOINTS]["rotation_root"] == pytest.approx(0, abs=1e-4)
-    assert scores[evaluate.JOINTS]["rotation_leaves"] == pytest.approx(25)
-    assert scores[evaluate.ENDS]["rotation"] == pytest.approx(0, abs=1e-4)
-    assert scores[evaluate.ENDS]["mpjpe"] == pytest.approx(0, abs=1e-4)
+    # The trace that is left is the pull towards the carrier, half a percent of the size against bones a third of it long.
+    assert scores[evaluate.JOINTS]["rotation_root"] == pytest.approx(0, abs=0.05)
+    assert scores[evaluate.JOINTS]["rotation_leaves"] == pytest.approx(25, abs=0.05)
+    assert scores[evaluate.ENDS]["rotation"] == pytest.approx(0, abs=0.05)
+    assert scores[evaluate.ENDS]["mpjpe"] == pytest.approx(0, abs=0.05)
 
 
 def test_rigs_of_one_motion_count_once() -> None:
