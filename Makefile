@@ -1,8 +1,9 @@
 # Everything here works from a fresh clone: each target makes what it needs first.
-.PHONY: setup demo test test-oldest test-blender lint zip clean
+.PHONY: setup demo test test-oldest test-lts test-blender lint zip clean
 
 VENV := .venv
 OLDEST := .venv-4.2.23
+LTS := .venv-4.5.15
 PYTEST := -m pytest -q
 
 setup: $(VENV)/.ready
@@ -13,6 +14,9 @@ $(VENV)/.ready: pyproject.toml tools/setup.sh
 $(OLDEST)/.ready: pyproject.toml tools/setup.sh
 	tools/setup.sh $(OLDEST) blender-oldest,dev,train
 
+$(LTS)/.ready: pyproject.toml tools/setup.sh
+	tools/setup.sh $(LTS) blender-lts,dev,train
+
 demo: setup
 	$(VENV)/bin/python tools/demo.py
 
@@ -21,6 +25,9 @@ test: setup
 
 test-oldest: $(OLDEST)/.ready
 	$(OLDEST)/bin/python $(PYTEST) $(ARGS)
+
+test-lts: $(LTS)/.ready
+	$(LTS)/bin/python $(PYTEST) $(ARGS)
 
 # A real Blender with a window, in a Debian system of its own under CHROOT; needs root
 test-blender: zip
