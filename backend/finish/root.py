@@ -7,7 +7,7 @@ import numpy as np
 from ..camera import Camera
 from .smoothing import gaussian_in_time
 
-_DEPTH_SECONDS = 0.25  # depth comes from apparent size alone: it is noisy, and a subject's depth changes slowly
+_DEPTH_SECONDS = 0.15  # depth comes from apparent size alone: it is noisy, and a subject's depth changes slowly
 _PRIOR = 0.02  # weight of staying at the guessed depth, against one point of full weight
 
 
