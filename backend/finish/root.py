@@ -8,7 +8,7 @@ from ..camera import Camera
 from .smoothing import gaussian_in_time
 
 _DEPTH_SECONDS = 0.15  # depth comes from apparent size alone: it is noisy, and a subject's depth changes slowly
-_PRIOR = 0.02  # weight of staying at the guessed depth, against one point of full weight
+_PRIOR = 0.01  # weight of the depth expected from before, against what the points' spread tells
 
 
 def solve_translation(camera: Camera, points: np.ndarray, pixels: np.ndarray, weights: np.ndarray, guess: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -28,10 +28,14 @@ def solve_translation(camera: Camera, points: np.ndarray, pixels: np.ndarray, we
     robust = weight
     travel = np.tile(guess, (len(points), 1)).astype(np.float64)
     for _ in range(4):
-        travel = _least_squares(points, slopes, robust, travel, guess[2])
+        travel = _least_squares(points, slopes, robust, travel)
+        # the first solve leans on the guess, the next ones on the neighbours in time
+        travel[:, 2] = np.maximum(travel[:, 2], 1e-6)
+        expected = np.exp(gaussian_in_time(times, np.log(travel[:, 2:]), _DEPTH_SECONDS, robust.sum(1) + 1e-9))
         error = np.linalg.norm(_residual(points, slopes, travel), axis=-1)
         robust = weight / (1 + (error / (0.05 * span)) ** 2)
-    depth = np.exp(gaussian_in_time(times, np.log(np.maximum(travel[:, 2], 1e-6))[:, None], _DEPTH_SECONDS, robust.sum(1)))[:, 0]
+        travel = np.concatenate([travel[:, :2], expected], 1)
+    depth = travel[:, 2]
     # x and y at the smoothed depth: each is a weighted mean
     flat = slopes * (points[..., 2:] + depth[:, None, None]) - points[..., :2]
     mass = robust.sum(1)
@@ -46,8 +50,8 @@ def _residual(points: np.ndarray, slopes: np.ndarray, travel: np.ndarray) -> np.
     return moved[..., :2] - slopes * moved[..., 2:]
 
 
-def _least_squares(points: np.ndarray, slopes: np.ndarray, weights: np.ndarray, before: np.ndarray, depth: float) -> np.ndarray:
-    """One weighted solve of the 3 unknowns a frame; rays weigh by 1/depth, so that the residual is an angle."""
+def _least_squares(points: np.ndarray, slopes: np.ndarray, weights: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """One weighted solve of the 3 unknowns a frame, with a weak prior on the depth (T, 3) from before."""
     u, v = slopes[..., 0], slopes[..., 1]
     zeros, ones = np.zeros_like(u), np.ones_like(u)
     rows = np.stack([np.stack([ones, zeros, -u], -1), np.stack([zeros, ones, -v], -1)], -2)  # (T, P, 2, 3)
@@ -56,11 +60,11 @@ def _least_squares(points: np.ndarray, slopes: np.ndarray, weights: np.ndarray, 
     right = np.einsum("tp,tpca,tpc->ta", weights, rows, target)
     prior = _PRIOR * weights.sum(1) * (u**2 + v**2 + 0.01).mean(1)
     left[:, 2, 2] += prior + 1e-12
-    right[:, 2] += (prior + 1e-12) * depth
+    right[:, 2] += (prior + 1e-12) * before[:, 2]
     left[:, 0, 0] += 1e-12
     left[:, 1, 1] += 1e-12
     solved = np.linalg.solve(left, right[..., None])[..., 0]
-    return np.where((solved[:, 2:] > 0.1 * depth) & np.isfinite(solved), solved, before)
+    return np.where((solved[:, 2:] > 0.1 * before[:, 2:]) & np.isfinite(solved), solved, before)
 
 
 def keep_yaw(rotations: np.ndarray, reference: np.ndarray, up: np.ndarray) -> np.ndarray:
