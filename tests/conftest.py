@@ -119,7 +119,7 @@ def file_state() -> Callable[[], dict[str, object]]:
 # what Blender itself counts; brushes, in which 4.2 as a module has a dangling pointer
 _VOLATILE = {"rna_type", "users", "tag", "is_evaluated", "session_uid", "is_updated", "is_updated_data", "original", "depsgraph", "is_runtime_data"}
 _VOLATILE |= {"tool_settings"}
-_WINDOW = {"window_managers", "screens", "workspaces"}
+_WINDOW = {"window_managers", "screens", "workspaces", "all_ids"}
 
 
 def read_file_state() -> dict[str, object]:

@@ -73,6 +73,7 @@ def steps() -> Iterator[float]:
     from bl_ext.user_default.mocap_anything.addon.blender_versions import assigned_action, channels
 
     armature = next(thing for thing in bpy.data.objects if thing.type == "ARMATURE")
+    armature.mocap_anything.use_trim, armature.mocap_anything.trim_start, armature.mocap_anything.trim_end = True, 1.0, 2.0
     bpy.context.view_layer.objects.active = armature
     window, area, regions = view()
     area.spaces.active.show_region_ui = True
@@ -85,7 +86,6 @@ def steps() -> Iterator[float]:
     story["panel"] = regions["UI"].active_panel_category
     without = picture("1-panel-without-video")
     armature.mocap_anything.clip = str(HERE / "sample.mp4")
-    armature.mocap_anything.use_trim, armature.mocap_anything.trim_start, armature.mocap_anything.trim_end = True, 1.0, 2.0
     area.tag_redraw()
     yield 1.5
     x, y = capture_button(picture("2-panel"), without)
