@@ -60,7 +60,7 @@ class SCENE_OT_camera_from_video(NeedsClip, bpy.types.Operator):
 
         armature = active_armature(context)
         try:
-            set_up_camera(context.scene, clip_path(armature), first_frame(armature.mocap_anything, context.scene))
+            set_up_camera(context.scene, clip_path(armature), first_frame(armature.mocap_anything, context.scene), armature)
         except CaptureError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

@@ -142,6 +142,10 @@ def steps() -> Iterator[float]:
     yield 1.0
     story["changed after cancel"] = difference(before, conftest.read_file_state())
     picture("6-cancelled")
+    with override():
+        bpy.ops.preferences.addon_show(module=EXTENSION)
+    yield 3.0
+    picture("7-preferences")
 
 
 running = steps()
