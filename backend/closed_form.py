@@ -15,7 +15,7 @@ _DAMPING = 1e-4  # of the matrix's trace: turns about an axis that no point show
 
 
 def turns_from_points(
-    ref_vectors: Tensor, now_vectors: Tensor, weights: Tensor, noise: Tensor, carriers: Tensor | np.ndarray, spread: float = 0.7,
+    ref_vectors: Tensor, now_vectors: Tensor, weights: Tensor, noise: Tensor, carriers: Tensor | np.ndarray, spread: float = 0.155,
 ) -> Tensor:
     """Turn (..., J, 3, 3) of each bone since the reference: argmin over R of sum_k w_k |R a_k - b_k|^2 + l |R - R_carrier|^2.
 

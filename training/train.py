@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from ..backend.model.checkpoint import load_model, save_model
+from ..backend.model.checkpoint import load_weights, save_model
 from ..backend.model.config import ModelConfig
 from ..backend.model.network import Video2Pose2Rot
 from .data.asset import Asset, load_asset
@@ -95,10 +95,12 @@ class Trainer:
         log.info("resumed at step %d after %.0f minutes", self.step, self.seconds / 60)
 
     def start_from(self, path: Path) -> None:
-        """Begin with the weights of another run's model."""
-        weights = load_model(path).state_dict()
-        self.model.load_state_dict(weights)
-        self.average.load_state_dict(weights)
+        """Begin with the weights of another run's model, where their shapes are this model's."""
+        mine = self.model.state_dict()
+        weights = {name: w for name, w in load_weights(path).items() if name in mine and mine[name].shape == w.shape}
+        log.info("%d of %d tensors taken from %s", len(weights), len(mine), path)
+        self.model.load_state_dict(weights, strict=False)
+        self.average.load_state_dict(self.model.state_dict())
 
     def save(self) -> None:
         state = {
@@ -113,15 +115,17 @@ class Trainer:
         """The weighted loss of rendered clips and motion alone, and the unweighted terms."""
         # what is random in a step depends on the step and the process alone, so that a resumed run goes on as it would have
         generator = torch.Generator().manual_seed((self.config.stream.seed * 1_000_003 + self.step) * 64 + self.team.rank)
-        x, truth = batch.clips
-        given, _ = noisy_positions(truth.xyz, generator)
-        share = torch.rand(len(x.times), generator=generator) < max(0.1, 0.8 - self.step / 4000)
-        drop = bool(torch.rand(1, generator=generator) < 0.15)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
-            out = self.model(x, given, share, drop)
-        terms = clip_losses(out, truth, x)
         motion_terms = self._motion_terms(batch, generator)
-        loss = weigh(terms, self.config.weights) + self.config.motion_weight * weigh(motion_terms, self.config.weights)
+        loss, terms = self.config.motion_weight * weigh(motion_terms, self.config.weights), {}
+        if batch.clips is not None:
+            x, truth = batch.clips
+            given, _ = noisy_positions(truth.xyz, generator)
+            share = torch.rand(len(x.times), generator=generator) < max(0.1, 0.8 - self.step / 4000)
+            drop = bool(torch.rand(1, generator=generator) < 0.15)
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+                out = self.model(x, given, share, drop)
+            terms = clip_losses(out, truth, x)
+            loss = loss + weigh(terms, self.config.weights)
         return loss, terms | {f"motion_{name}": value for name, value in motion_terms.items()}
 
     def _motion_terms(self, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -201,6 +205,7 @@ class Trainer:
         for name, batches in sets.items():
             totals: dict[str, list[float]] = defaultdict(list)
             for batch in batches:
+                assert batch.clips is not None
                 x, truth = batch.clips
                 with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
                     out = self.average(x)
@@ -249,14 +254,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--frames", type=int, default=6)
     parser.add_argument("--references", type=int, default=1)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=8, help="rendered clips a step; 0 trains lifting and rotation on motion alone")
+    parser.add_argument("--motion-batch", type=int, default=8)
     parser.add_argument("--baked-share", type=float, default=0.5)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
-    stream = StreamConfig(seed=args.seed, batch=args.batch, baked_share=args.baked_share, sample=SampleConfig(frames=args.frames, references=args.references))
+    sample = SampleConfig(frames=args.frames, references=args.references)
+    stream = StreamConfig(seed=args.seed, batch=args.batch, baked_share=args.baked_share, sample=sample, motion_batch=args.motion_batch)
     config = TrainConfig(stream=stream)
     if args.rate:
         config = replace(config, learning_rate=args.rate)

@@ -25,6 +25,22 @@ def save_model(model: Video2Pose2Rot, path: Path, metadata: dict[str, str] | Non
 
 def load_model(path: Path, device: torch.device | str = "cpu") -> Video2Pose2Rot:
     """Read a model written by save_model; raises CaptureError where the file is missing, damaged, or of another kind."""
+    header, state = _read(path)
+    try:
+        model = Video2Pose2Rot(ModelConfig.from_dict(json.loads(header["config"])))
+        model.load_state_dict(state, strict=True)
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise CaptureError(f"{path.name} was made for another version of the extension ({first}). Update the extension or choose another model.") from error
+    return model.to(device).eval().requires_grad_(False)
+
+
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a model file alone, for a training that begins with them."""
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     if not path.is_file():
         raise CaptureError(f"The model file {path.name} is not in {path.parent}. Choose another model, or reinstall the extension to get the bundled one.")
     try:
@@ -35,10 +51,4 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Video2Pose2Rot
         raise CaptureError(f"The model file {path.name} is damaged and cannot be read ({error}). Download or install it again.") from error
     if header.get("format") != FORMAT:
         raise CaptureError(f"{path.name} is not a model of this extension. Choose a file made for Capture from Video.")
-    try:
-        model = Video2Pose2Rot(ModelConfig.from_dict(json.loads(header["config"])))
-        model.load_state_dict(state, strict=True)
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise CaptureError(f"{path.name} was made for another version of the extension ({first}). Update the extension or choose another model.") from error
-    return model.to(device).eval().requires_grad_(False)
+    return header, state

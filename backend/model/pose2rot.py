@@ -10,6 +10,7 @@ from .attention import JointBlock
 from .batch import ModelInput
 from .config import ModelConfig
 from .rotations import matrix_from_6d, matrix_to_6d
+from .shapes import HEAD_SCALE, by_length, log_length
 
 
 class Pose2Rot(nn.Module):
@@ -19,7 +20,7 @@ class Pose2Rot(nn.Module):
         super().__init__()
         self.config = config
         dim = config.joint_dim
-        geometry = 3 + 6 * (config.points - 1) + 6 + 3 * 6 + 1  # head, vectors now and then, carried, three turns, error
+        geometry = 3 + 7 * (config.points - 1) + 7 + 3 * 6 + 1  # head, vectors now, then and their lengths, carried, three turns, error
         self.from_geometry = nn.Linear(geometry, dim)
         self.from_image = nn.Linear(dim, dim) if config.image_to_rot else None
         self.blocks = nn.ModuleList(JointBlock(dim, config.head_dim, config.time_window, config.attention) for _ in range(config.rot_layers))
@@ -50,16 +51,19 @@ class Pose2Rot(nn.Module):
         start = self.start(x, xyz, log_error)
         mask = x.point_mask[:, None, :, 1:, None]
         head, ref_head = xyz[..., 0, :], x.ref_xyz[:, :1, :, 0]
-        now = (xyz[..., 1:, :] - head[..., None, :]) * mask
-        ref = ((x.ref_xyz[:, :1, :, 1:] - ref_head[..., None, :]) * mask).expand(-1, frames, -1, -1, -1)
+        then = x.ref_xyz[:, :1, :, 1:] - ref_head[..., None, :]
+        now = by_length(xyz[..., 1:, :] - head[..., None, :], then) * mask
+        ref = (torch.cat([by_length(then, then), log_length(then)], -1) * mask).expand(-1, frames, -1, -1, -1)
         index = x.carriers.clamp_min(0)[:, None, :, None].expand(-1, frames, -1, 3)
         linked = (x.carriers >= 0)[:, None, :, None]
-        carried = (head - head.gather(2, index)) * linked
-        ref_carried = ((ref_head - ref_head.gather(2, index[:, :1])) * linked).expand(-1, frames, -1, -1)
+        ref_carried = (ref_head - ref_head.gather(2, index[:, :1])) * linked
+        carried = by_length((head - head.gather(2, index)) * linked, ref_carried)
+        ref_carried = torch.cat([by_length(ref_carried, ref_carried), log_length(ref_carried)], -1).expand(-1, frames, -1, -1)
         start6 = matrix_to_6d(start)
         rest6 = matrix_to_6d(x.rest_turn)[:, None].expand(-1, frames, -1, -1)
         carrier6 = start6.gather(2, x.carriers.clamp_min(0)[:, None, :, None].expand(-1, frames, -1, 6)) * linked
-        geometry = torch.cat([head, now.flatten(3), ref.flatten(3), carried, ref_carried, start6, rest6, carrier6, log_error[..., None]], -1)
+        parts = [head * HEAD_SCALE, now.flatten(3), ref.flatten(3), carried, ref_carried, start6, rest6, carrier6, log_error[..., None] + 3]
+        geometry = torch.cat(parts, -1)
         joints = self.from_geometry(geometry)
         if self.from_image is not None and features is not None:
             joints = joints + self.from_image(features)

@@ -11,6 +11,7 @@ from .batch import ModelInput
 from .config import ModelConfig
 from .encoder import sample_map
 from .rotations import matrix_to_6d
+from .shapes import HEAD_SCALE, by_length, log_length
 
 
 class FineMap(nn.Module):
@@ -39,7 +40,7 @@ class References(nn.Module):
         self.primary_embedding = nn.Parameter(torch.zeros(config.token_dim))
         self.layer = TokenLayer(config.token_dim, config.token_head_dim)
         self.norm = nn.LayerNorm(config.token_dim)
-        geometry = 3 * config.points + 3 + 2 + 6 + 6 + 1
+        geometry = 4 * config.points + 3 + 2 + 6 + 6 + 1  # head, vectors, carried, their lengths, pixel, two turns, which reference
         self.from_geometry = nn.Sequential(nn.Linear(geometry, config.joint_dim), nn.GELU(), nn.Linear(config.joint_dim, config.joint_dim))
         self.from_image = nn.Linear(2 * config.token_dim + config.points * config.fine_dim, config.joint_dim)
         self.blocks = nn.ModuleList(
@@ -50,13 +51,16 @@ class References(nn.Module):
         """(B, N, J, geometry): the pose as points and turns, never as the bone's own axes."""
         batch, refs, joints = x.ref_uv.shape[:3]
         head = x.ref_xyz[:, :, :, 0]
-        vectors = (x.ref_xyz[:, :, :, 1:] - head[:, :, :, None]) * x.point_mask[:, None, :, 1:, None]
+        vectors = x.ref_xyz[:, :, :, 1:] - head[:, :, :, None]
+        shown = x.point_mask[:, None, :, 1:, None]
         index = x.carriers.clamp_min(0)[:, None, :, None].expand(-1, refs, -1, 3)
         carried = (head - head.gather(2, index)) * (x.carriers >= 0)[:, None, :, None]
         primary = torch.zeros(batch, refs, joints, 1, device=head.device)
         primary[:, 0] = 1
         rest = matrix_to_6d(x.rest_turn)[:, None].expand(-1, refs, -1, -1)
-        return torch.cat([head, vectors.flatten(3), carried, x.ref_uv[:, :, :, 0], matrix_to_6d(x.ref_turn), rest, primary], -1)
+        sizes = torch.cat([log_length(vectors) * shown, log_length(carried)[..., None, :]], -2).flatten(3)
+        parts = [head * HEAD_SCALE, (by_length(vectors, vectors) * shown).flatten(3), by_length(carried, carried), sizes]
+        return torch.cat([*parts, x.ref_uv[:, :, :, 0] * 4 - 2, matrix_to_6d(x.ref_turn), rest, primary], -1)
 
     def geometry_prompts(self, x: ModelInput) -> Tensor:
         """Prompts of references without pictures, for training on motion alone: (B, N, J, joint_dim)."""

@@ -10,6 +10,7 @@ from .batch import ModelInput
 from .config import ModelConfig
 from .encoder import sample_map
 from .prompts import FineMap, Memory
+from .shapes import MOVE_SCALE
 
 
 class Match(nn.Module):
@@ -119,8 +120,8 @@ class Video2Pose(nn.Module):
         Returns xyz (B, T, J, K, 3), a correction of uv, the log of the expected head error (B, T, J) and the joint features.
         """
         points = self.config.points
-        moved = uv - x.ref_uv[:, :1]
-        match = torch.cat([found, uv, moved, certainty], -1) * x.point_mask[:, None, ..., None]
+        moved = (uv - x.ref_uv[:, :1]) * MOVE_SCALE
+        match = torch.cat([found, uv * 4 - 2, moved, certainty], -1) * x.point_mask[:, None, ..., None]
         joints = joints + self.from_match(match.flatten(3))
         for block in self.lift:
             joints = block(joints, x.hop, x.edge, x.joint_mask, x.times, x.frame_mask)

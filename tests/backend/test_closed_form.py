@@ -107,7 +107,7 @@ def test_equals_the_slow_way_over_any_batch_shape_and_carrier_order() -> None:
     now = ref @ random_rotations(rng, 2, 3, 6).swapaxes(-1, -2) + 0.1 * rng.normal(size=ref.shape)
     weights = rng.uniform(0, 1, (2, 3, 6, 4)) * (rng.uniform(size=(2, 3, 6, 4)) > 0.3)
     noise = rng.uniform(0.1, 1.0, (2, 3, 6))
-    want = slow_turns(ref, now, weights, noise, carriers, 0.7)
+    want = slow_turns(ref, now, weights, noise, carriers, 0.155)
     args = [torch.from_numpy(a) for a in (ref, now, weights, noise)]
     assert angle(turns_from_points(*args, carriers).numpy(), want).max() < 1e-6
     both = np.stack([carriers, carriers])
@@ -121,7 +121,7 @@ def test_rigs_of_a_batch_keep_their_own_carriers() -> None:
     args = [ref, now, np.ones((2, 5, 3, 2)), np.full((2, 5, 3), 0.3)]
     got = turns_from_points(*[torch.from_numpy(a) for a in args], carriers).numpy()
     for rig in range(2):
-        assert angle(got[rig], slow_turns(*[a[rig] for a in args], carriers[rig], 0.7)).max() < 1e-6
+        assert angle(got[rig], slow_turns(*[a[rig] for a in args], carriers[rig], 0.155)).max() < 1e-6
 
 
 def test_shrinks_to_the_carrier_without_points_and_with_great_noise() -> None:

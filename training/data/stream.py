@@ -33,9 +33,9 @@ class StreamConfig:
 
 @dataclass
 class Batch:
-    """A batch of rendered clips and one of motion alone, each with its truth."""
+    """A batch of rendered clips (none where only motion is trained) and one of motion alone, each with its truth."""
 
-    clips: tuple[ModelInput, Truth]
+    clips: tuple[ModelInput, Truth] | None
     motion: tuple[ModelInput, Truth]
 
 
@@ -68,7 +68,7 @@ class SampleStream(IterableDataset[Batch]):
         index = self.start + worker
         while True:
             rng = np.random.default_rng((self.config.seed, index * self.size + self.rank))
-            wanted = -(-self.config.batch // self.config.creature_uses) if self.config.baked_share < 1 or not self.assets else 0
+            wanted = -(-max(self.config.batch, self.config.motion_batch) // self.config.creature_uses) if self.config.baked_share < 1 or not self.assets else 0
             pool = [make_creature(rng) for _ in range(wanted)]
             yield self.batch(rng, pool)
             index += workers
@@ -83,7 +83,7 @@ class SampleStream(IterableDataset[Batch]):
         clips = [_finite(lambda: maker.make(rng, self._pick(rng, pool))) for _ in range(self.config.batch)]
         frames = self.config.motion_frames
         motion = [_finite(lambda: maker.make_motion(rng, self._pick(rng, pool), frames)) for _ in range(self.config.motion_batch)]
-        return Batch(collate(clips), collate(motion))
+        return Batch(collate(clips) if clips else None, collate(motion))
 
 
 def _finite(make: Callable[[], tuple[ModelInput, Truth]]) -> tuple[ModelInput, Truth]:
