@@ -11,6 +11,7 @@ from .rig import Rig
 
 _SQUARINGS = 7  # the start of Newton's iteration is the 128th power of the shifted Davenport matrix
 _POLISH = 2
+_FREE = 0.7  # the baseline's own spread, radians: from true positions a bone may turn as far as it likes
 _DAMPING = 1e-4  # of the matrix's trace: turns about an axis that no point shows stay at the carrier's and get no exploding gradient
 
 
@@ -192,5 +193,6 @@ def closed_form_motion(rig: Rig, reference_pose: np.ndarray, heads: np.ndarray, 
     turns = turns_from_points(
         torch.from_numpy(ref / rig.size).expand(len(heads), -1, -1, -1), torch.from_numpy(now / rig.size),
         torch.from_numpy(weights).expand(len(heads), -1, -1), torch.full((len(heads), count), noise, dtype=torch.float64), rig.carriers,
+        spread=_FREE,
     )
     return turns.numpy() @ bone_rotations(reference_pose)

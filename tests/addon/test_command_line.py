@@ -201,7 +201,12 @@ def test_rendered_references_need_no_camera(posed_rig: bpy.types.Object, clip_fi
 
 def test_interrupting_leaves_nothing(posed_file: Path, clip_file: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mocap_anything", "capture", str(posed_file), "--video", str(clip_file)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+
+    def listen() -> None:
+        # a suite started in the background inherits an ignored interrupt, and would hand it on
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, preexec_fn=listen) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if "Following" in line:
