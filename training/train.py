@@ -33,7 +33,7 @@ class TrainConfig:
 
     learning_rate: float = 6e-4
     weight_decay: float = 0.02
-    warmup: int = 200
+    warmup: int = 60
     clip_gradient: float = 1.0
     ema: float = 0.998
     motion_weight: float = 0.5
