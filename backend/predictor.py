@@ -41,10 +41,10 @@ class Predictor:
         self.graph = skeleton_graph(body.carriers)
         with torch.inference_mode():
             empty = torch.zeros(1, 3, 1, 1)
-            self.state: ReferenceState = model.encode_references(self._input(empty, np.zeros(1)))
+            self.state: ReferenceState = model.encode_references(self._input(empty, np.zeros(1), np.ones(1)))
 
-    def _input(self, images: Tensor, times: np.ndarray) -> ModelInput:
-        return model_input(self.body, self.references, images, times, self.graph).to(self.device)
+    def _input(self, images: Tensor, times: np.ndarray, sides: np.ndarray) -> ModelInput:
+        return model_input(self.body, self.references, images, times, sides, self.graph).to(self.device)
 
     def encode(self, images: list[np.ndarray], crop: Crop) -> tuple[Tensor, Tensor, Tensor]:
         """Pictures (H, W, 3) through crops (T,) to tokens, fine maps and mask logits, each (T, …)."""
@@ -52,16 +52,16 @@ class Predictor:
         tokens, fine, mask = self.model.encode_frames(cut, self.state)
         return tokens[0], fine[0], mask[0]
 
-    def decode(self, encoded: list[tuple[Tensor, Tensor, Tensor]], times: np.ndarray) -> ModelOutput:
+    def decode(self, encoded: list[tuple[Tensor, Tensor, Tensor]], times: np.ndarray, sides: np.ndarray) -> ModelOutput:
         tokens, fine, mask = (torch.stack(part)[None] for part in zip(*encoded, strict=True))
-        x = self._input(torch.zeros(1, 3, 1, 1), times)
+        x = self._input(torch.zeros(1, 3, 1, 1), times, sides)
         return self.model.decode(x, self.state, tokens, fine, mask)
 
     def locate(self, images: list[np.ndarray], times: np.ndarray, crop: Crop, scale: float) -> tuple[np.ndarray, np.ndarray]:
         """Existing points (T, P, 2) in crop units and the certainty (T,) of frames given as pictures shrunk by `scale`."""
         with torch.inference_mode():
             tokens, fine, mask = self.encode(images, Crop(crop.center * scale, crop.side * scale))
-            out = self.decode(list(zip(tokens, fine, mask, strict=True)), times)
+            out = self.decode(list(zip(tokens, fine, mask, strict=True)), times, crop.side)
             found = self._prediction(out)
         uv = found.uv[:, self.body.mask]
         weight = found.weight[:, self.body.mask].mean(1)
@@ -104,7 +104,7 @@ class Predictor:
                 low, high = max(done - halo, 0), min(stop + halo, total)
                 cancel.check()
                 with torch.inference_mode():
-                    out = self.decode(held[low - first : high - first], times[low:high])
+                    out = self.decode(held[low - first : high - first], times[low:high], crop.side[low:high])
                     found = self._prediction(out)
                 core = slice(done - low, stop - low)
                 yield count, Prediction(found.turn[core], found.uv[core], found.error[core], found.weight[core])

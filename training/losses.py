@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..backend.model.batch import ModelInput, ModelOutput
-from ..backend.model.rotations import geodesic
 from .data.sample import Truth
 
 
@@ -62,16 +61,21 @@ def rotation_terms(turn: Tensor, truth: Truth, x: ModelInput) -> dict[str, Tenso
     return {"turn": _mean(chord(turn, truth.turn), joints), "local": _mean(local, joints)}
 
 
-def clip_losses(out: ModelOutput, truth: Truth, x: ModelInput) -> dict[str, Tensor]:
-    """All terms of a rendered clip, unweighted."""
+def match_terms(uv: Tensor, heat: Tensor, mask_logits: Tensor, truth: Truth, x: ModelInput) -> dict[str, Tensor]:
+    """Where the points are in the picture, as a distribution and as a place, and the subject's mask."""
     points = x.point_mask[:, None]
     inside = ((truth.uv > 0) & (truth.uv < 1)).all(-1) & points
     near = ((truth.uv > -0.5) & (truth.uv < 1.5)).all(-1) & points
-    terms = {
-        "heat": heat_loss(out.heat, truth.uv, inside),
-        "uv": _mean(F.smooth_l1_loss(out.uv, truth.uv, beta=0.02, reduction="none").sum(-1), near),
-        "mask": F.binary_cross_entropy_with_logits(out.mask_logits.float(), truth.mask),
+    return {
+        "heat": heat_loss(heat, truth.uv, inside),
+        "uv": _mean(F.smooth_l1_loss(uv, truth.uv, beta=0.02, reduction="none").sum(-1), near),
+        "mask": F.binary_cross_entropy_with_logits(mask_logits.float(), truth.mask),
     }
+
+
+def clip_losses(out: ModelOutput, truth: Truth, x: ModelInput) -> dict[str, Tensor]:
+    """All terms of a rendered clip, unweighted."""
+    terms = match_terms(out.uv, out.heat, out.mask_logits, truth, x)
     return terms | position_terms(out.xyz, out.log_error, truth, x) | rotation_terms(out.turn, truth, x)
 
 
@@ -88,30 +92,3 @@ def position_terms(xyz: Tensor, log_error: Tensor, truth: Truth, x: ModelInput) 
 
 def weigh(terms: dict[str, Tensor], weights: LossWeights) -> Tensor:
     return torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
-
-
-@torch.no_grad()
-def quick_metrics(out: ModelOutput, truth: Truth, x: ModelInput) -> dict[str, float]:
-    """Numbers to watch: PCK at 0.05/0.1 of the crop, 3D error, rotation errors in degrees, each beside holding the reference."""
-    joints = x.joint_mask[:, None].expand(-1, truth.turn.shape[1], -1)
-    seen = joints & ((truth.uv[..., 0, :] > 0) & (truth.uv[..., 0, :] < 1)).all(-1)
-    hold_uv = x.ref_uv[:, :1, :, 0].expand(-1, truth.uv.shape[1], -1, -1)
-    eye = torch.eye(3).expand_as(truth.turn)
-    true_local = relative_to_carrier(truth.turn, x.carriers)
-
-    def apart(turn: Tensor, wanted: Tensor) -> float:
-        return float(torch.rad2deg(geodesic(turn, wanted))[joints].mean())
-
-    def degrees(turn: Tensor) -> float:
-        return apart(relative_to_carrier(turn, x.carriers), true_local)
-
-    error = (out.uv[..., 0, :] - truth.uv[..., 0, :]).norm(dim=-1)[seen]
-    hold = (hold_uv - truth.uv[..., 0, :]).norm(dim=-1)[seen]
-    distance = (out.xyz[..., 0, :] - truth.xyz[..., 0, :]).norm(dim=-1)[joints]
-    still = (x.ref_xyz[:, :1, :, 0] - truth.xyz[..., 0, :]).norm(dim=-1)[joints]
-    return {
-        "pck05": float((error < 0.05).float().mean()), "pck10": float((error < 0.1).float().mean()), "hold_pck10": float((hold < 0.1).float().mean()),
-        "uv": float(error.mean()), "hold_uv": float(hold.mean()), "xyz": float(distance.mean()), "hold_xyz": float(still.mean()),
-        "local": degrees(out.turn), "start_local": degrees(out.start), "hold_local": degrees(eye),
-        "turn": apart(out.turn, truth.turn), "hold_turn": apart(eye, truth.turn),
-    }

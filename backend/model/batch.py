@@ -21,6 +21,7 @@ class ModelInput:
     point_mask (B, J, K), joint_mask (B, J): bool, what exists.
     carriers (B, J): index among the J bones, -1 for roots. hop (B, J, J): 0..HOPS-1 along carriers. edge (B, J, J): EDGES kinds.
     ref_times (B, N) seconds, NaN where the reference is not from the clip; times (B, T) seconds; frame_mask (B, T) bool.
+    zoom (B, T): side of the frame's crop over that of the primary reference's, 1 where they are not of one camera.
     """
 
     ref_images: Tensor
@@ -38,6 +39,7 @@ class ModelInput:
     images: Tensor
     times: Tensor
     frame_mask: Tensor
+    zoom: Tensor
 
     def to(self, device: torch.device | str) -> ModelInput:
         return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})

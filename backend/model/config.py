@@ -32,7 +32,7 @@ class ModelConfig:
     match_layers: int = 2
     prompt_layers: int = 1
     pose_layers: int = 2
-    lift_layers: int = 2
+    lift_layers: int = 3
     rot_layers: int = 3
     time_window: int = 4
     surface_points: int = SURFACE_POINTS

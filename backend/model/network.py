@@ -12,7 +12,7 @@ from .config import ModelConfig
 from .encoder import ImageEncoder
 from .pose2rot import Pose2Rot
 from .prompts import FineMap, References
-from .video2pose import Match, Video2Pose
+from .video2pose import Found, Match, Video2Pose
 
 
 @dataclass
@@ -55,24 +55,29 @@ class Video2Pose2Rot(nn.Module):
 
     def decode(self, x: ModelInput, state: ReferenceState, tokens: Tensor, fine_map: Tensor, mask: Tensor) -> ModelOutput:
         """The joints' side over a window of encoded frames; x.images is not looked at."""
-        uv, heat, xyz, log_error, features = self.video2pose(x, tokens, fine_map.flatten(0, 1), state.samples, state.prompts)
+        found = self.video2pose.find(x, tokens, fine_map.flatten(0, 1), state.samples, state.prompts)
+        uv, xyz, log_error, features = self.video2pose(x, found, fine_map.flatten(0, 1))
         turn, start = self.pose2rot(x, xyz, log_error, features)
-        return ModelOutput(uv, heat, xyz, log_error, turn, start, mask)
+        return ModelOutput(uv, found.heat, xyz, log_error, turn, start, mask)
+
+    def find(self, x: ModelInput) -> tuple[Found, Tensor, Tensor]:
+        """Training: matching alone, with the fine maps (B·T, 2c, h, w) and mask logits (B, T, h, w)."""
+        state = self.encode_references(x)
+        tokens, fine_map, mask = self.encode_frames(x.images, state)
+        flat = fine_map.flatten(0, 1)
+        return self.video2pose.find(x, tokens, flat, state.samples, state.prompts), flat, mask
 
     def from_tracks(self, x: ModelInput, uv: Tensor, certainty: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Lifting and pose2rot from 2D tracks alone, without a picture: uv, certainty (B, T, J, K, 2) to xyz, log_error and turn."""
-        joints = self.video2pose.memory(self.references.geometry_prompts(x), x.times, x.ref_times)
-        found = uv.new_zeros(*uv.shape[:-1], 2 * self.config.fine_dim)
-        xyz, _, log_error, joints = self.video2pose.lift_points(x, joints, uv, certainty, found)
+        xyz, _, log_error, joints = self.video2pose.lift(x, uv, certainty, None)
         return xyz, log_error, self.pose2rot(x, xyz, log_error.detach(), joints)[0]
 
     def forward(self, x: ModelInput, given: Tensor | None = None, given_share: Tensor | None = None, drop_features: bool = False) -> ModelOutput:
         """Training: positions `given` (B, T, J, K, 3) replace the predicted ones in pose2rot for clips where given_share (B,) is True."""
-        state = self.encode_references(x)
-        tokens, fine_map, mask = self.encode_frames(x.images, state)
-        uv, heat, xyz, log_error, features = self.video2pose(x, tokens, fine_map.flatten(0, 1), state.samples, state.prompts)
+        found, fine_map, mask = self.find(x)
+        uv, xyz, log_error, features = self.video2pose(x, found, fine_map)
         points = xyz
         if given is not None and given_share is not None:
             points = torch.where(given_share[:, None, None, None, None], given, xyz)
         turn, start = self.pose2rot(x, points, log_error.detach(), None if drop_features else features)
-        return ModelOutput(uv, heat, xyz, log_error, turn, start, mask)
+        return ModelOutput(uv, found.heat, xyz, log_error, turn, start, mask)

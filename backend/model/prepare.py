@@ -18,7 +18,8 @@ from .skeleton_graph import skeleton_graph
 @dataclass(frozen=True, eq=False)
 class PosedCrop:
     """One reference as the network sees it: image (S, S, 3) uint8, mask (S, S) 0..1, uv (J, K, 2), xyz (J, K, 3),
-    orientation (J, 3, 3) in the view frame, rest (J, 3, 3) the rest orientation carried into the same axes, time or NaN."""
+    orientation (J, 3, 3) in the view frame, rest (J, 3, 3) the rest orientation carried into the same axes; time and the crop's side in the
+    clip's pixels, or both NaN for a picture that is not the clip's."""
 
     image: np.ndarray
     mask: np.ndarray
@@ -27,13 +28,15 @@ class PosedCrop:
     orientation: np.ndarray
     rest: np.ndarray
     time: float
+    side: float
 
 
 def posed_crop(body: Body, camera: Camera, crop: Crop, pose: np.ndarray, image: np.ndarray, mask: np.ndarray, time: float) -> PosedCrop:
     """A reference from a camera of one time and a pose (all bones, 4, 4)."""
     uv, xyz = view_points(body, camera, crop, body.points(pose))
     orientation = view_orientations(camera, crop, bone_rotations(pose[body.bones]))
-    return PosedCrop(image, mask, uv, xyz, orientation, view_orientations(camera, crop, body.rest), time)
+    side = float(crop.side) if np.isfinite(time) else float("nan")
+    return PosedCrop(image, mask, uv, xyz, orientation, view_orientations(camera, crop, body.rest), time, side)
 
 
 def images_to_tensor(images: np.ndarray) -> Tensor:
@@ -41,8 +44,10 @@ def images_to_tensor(images: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, -3))).float() / 255
 
 
-def model_input(body: Body, references: list[PosedCrop], images: Tensor, times: np.ndarray, graph: tuple[np.ndarray, np.ndarray] | None = None) -> ModelInput:
-    """A batch of one clip: images (T, 3, S, S), times (T,) seconds; the first reference is the primary one."""
+def model_input(
+    body: Body, references: list[PosedCrop], images: Tensor, times: np.ndarray, sides: np.ndarray, graph: tuple[np.ndarray, np.ndarray] | None = None
+) -> ModelInput:
+    """A batch of one clip: images (T, 3, S, S), times (T,) seconds, sides (T,) of the crops in pixels; the first reference is the primary one."""
     first = references[0].orientation
     hop, edge = graph if graph is not None else skeleton_graph(body.carriers)
 
@@ -65,4 +70,5 @@ def model_input(body: Body, references: list[PosedCrop], images: Tensor, times: 
         images=images[None],
         times=tensor(times),
         frame_mask=torch.ones(1, len(times), dtype=torch.bool),
+        zoom=tensor(np.nan_to_num(sides / references[0].side, nan=1.0)),
     )

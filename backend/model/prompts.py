@@ -62,13 +62,6 @@ class References(nn.Module):
         parts = [head * HEAD_SCALE, (by_length(vectors, vectors) * shown).flatten(3), by_length(carried, carried), sizes]
         return torch.cat([*parts, x.ref_uv[:, :, :, 0] * 4 - 2, matrix_to_6d(x.ref_turn), rest, primary], -1)
 
-    def geometry_prompts(self, x: ModelInput) -> Tensor:
-        """Prompts of references without pictures, for training on motion alone: (B, N, J, joint_dim)."""
-        prompt = self.from_geometry(self._geometry(x))
-        for block in self.blocks:
-            prompt = block(prompt, x.hop, x.edge, x.joint_mask, None, None)
-        return prompt
-
     def forward(self, x: ModelInput, tokens: Tensor, appearance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """tokens (B·N, L, C) from the encoder and the appearance map (B·N, c, h, w)."""
         batch, refs, joints, points = x.ref_uv.shape[:4]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -9,8 +11,17 @@ from .attention import JointBlock, TokenLayer
 from .batch import ModelInput
 from .config import ModelConfig
 from .encoder import sample_map
+from .lift import Lift
 from .prompts import FineMap, Memory
-from .shapes import MOVE_SCALE
+
+
+class Found(NamedTuple):
+    """heat (B, T, J, K, cells) logits, uv (B, T, J, K, 2) where each point was found, certainty (B, T, J, K, 2), joints (B, T, J, dim)."""
+
+    heat: Tensor
+    uv: Tensor
+    certainty: Tensor
+    joints: Tensor
 
 
 class Match(nn.Module):
@@ -59,7 +70,7 @@ def local_argmax(heat: Tensor, side: int, radius: int = 2) -> tuple[Tensor, Tens
 
 
 class Video2Pose(nn.Module):
-    """Joint queries through blocks of GL-GMHA, image and time attention; a correlation read-out; then lifting."""
+    """Joint queries through blocks of GL-GMHA, image and time attention; a correlation read-out (`find`); then lifting (`forward`)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -73,13 +84,7 @@ class Video2Pose(nn.Module):
         self.query_norms = nn.ModuleList(nn.LayerNorm(config.fine_dim) for _ in range(2))
         self.map_norms = nn.ModuleList(nn.GroupNorm(1, config.fine_dim) for _ in range(2))
         self.temperature = nn.Parameter(torch.tensor(0.0))
-        self.from_match = nn.Linear(points * (2 * config.fine_dim + 6), dim)
-        self.lift = nn.ModuleList(JointBlock(dim, config.head_dim, config.time_window, config.attention) for _ in range(config.lift_layers))
-        self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, points * 5 + 1))
-        last = self.head[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        self.lift = Lift(config)
 
     def read_out(self, joints: Tensor, samples: Tensor, fine_map: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Heat (B, T, J, K, cells), uv (B, T, J, K, 2) and certainty (B, T, J, K, 2) by correlation with the frame's two maps.
@@ -97,35 +102,17 @@ class Video2Pose(nn.Module):
         uv, certainty = local_argmax(heat, fine_map.shape[-1])
         return heat, uv, certainty
 
-    def forward(
-        self, x: ModelInput, tokens: Tensor, fine_map: Tensor, samples: Tensor, prompts: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """tokens (B, T, L, C), fine_map (B·T, 2c, h, w), samples (B, N, J, K, c), prompts (B, N, J, dim).
-
-        Returns uv, heat, xyz, log_error (ModelOutput's) and the joint features (B, T, J, dim).
-        """
-        batch, frames = x.times.shape
-        count, points = x.point_mask.shape[1:]
+    def find(self, x: ModelInput, tokens: Tensor, fine_map: Tensor, samples: Tensor, prompts: Tensor) -> Found:
+        """Matching alone: tokens (B, T, L, C), fine_map (B·T, 2c, h, w), samples (B, N, J, K, c), prompts (B, N, J, dim)."""
         joints = self.memory(prompts, x.times, x.ref_times)
         for block in self.blocks:
             joints = block(joints, x.hop, x.edge, x.joint_mask, x.times, x.frame_mask, tokens)
-        heat, uv, certainty = self.read_out(joints, samples[:, 0], fine_map)
-        found = sample_map(fine_map, uv.detach().flatten(0, 1).flatten(1, 2)).unflatten(0, (batch, frames)).unflatten(2, (count, points))
-        xyz, shift, log_error, joints = self.lift_points(x, joints, uv.detach(), certainty.detach(), found.float())
-        return uv + shift, heat, xyz, log_error, joints
+        return Found(*self.read_out(joints, samples[:, 0], fine_map), joints)
 
-    def lift_points(self, x: ModelInput, joints: Tensor, uv: Tensor, certainty: Tensor, found: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """From where points were found to where they are: uv, certainty (B, T, J, K, 2), image features found (B, T, J, K, 2c) there.
-
-        Returns xyz (B, T, J, K, 3), a correction of uv, the log of the expected head error (B, T, J) and the joint features.
-        """
-        points = self.config.points
-        moved = (uv - x.ref_uv[:, :1]) * MOVE_SCALE
-        match = torch.cat([found, uv * 4 - 2, moved, certainty], -1) * x.point_mask[:, None, ..., None]
-        joints = joints + self.from_match(match.flatten(3))
-        for block in self.lift:
-            joints = block(joints, x.hop, x.edge, x.joint_mask, x.times, x.frame_mask)
-        out = self.head(joints).float()
-        offset, shift, log_error = out.split([points * 3, points * 2, 1], -1)
-        xyz = x.ref_xyz[:, :1] + offset.unflatten(-1, (points, 3))
-        return xyz, shift.unflatten(-1, (points, 2)), log_error[..., 0] - 3.0, joints
+    def forward(self, x: ModelInput, found: Found, fine_map: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Lifting what was found: uv, xyz, log_error (ModelOutput's) and the joint features (B, T, J, dim)."""
+        uv, certainty = found.uv.detach(), found.certainty.detach()
+        there = sample_map(fine_map, uv.flatten(0, 1).flatten(1, 2)).unflatten(0, uv.shape[:2]).unflatten(2, uv.shape[2:4])
+        there = there.float() * x.point_mask[:, None, ..., None]
+        xyz, shift, log_error, joints = self.lift(x, uv, certainty, torch.cat([found.joints, there.flatten(3)], -1))
+        return found.uv + shift, xyz, log_error, joints

@@ -38,7 +38,8 @@ def clip(frames: int = 5, references: int = 1, seed: int = 1) -> ModelInput:
         ref_uv=torch.rand(1, references, joints, points, 2, generator=g), ref_xyz=0.3 * torch.randn(1, references, joints, points, 3, generator=g),
         ref_turn=turns, rest_turn=torch.eye(3).expand(1, joints, 3, 3), point_mask=torch.ones(1, joints, points, dtype=torch.bool),
         joint_mask=torch.ones(1, joints, dtype=torch.bool), carriers=torch.from_numpy(CARRIERS)[None], hop=torch.from_numpy(hop)[None],
-        edge=torch.from_numpy(edge)[None], ref_times=torch.zeros(1, references), images=torch.rand(1, frames, 3, size, size, generator=g),
+        edge=torch.from_numpy(edge)[None], ref_times=torch.zeros(1, references),
+        zoom=torch.ones(1, frames), images=torch.rand(1, frames, 3, size, size, generator=g),
         times=torch.arange(frames)[None] / 24, frame_mask=torch.ones(1, frames, dtype=torch.bool),
     )
 

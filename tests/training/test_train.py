@@ -14,8 +14,9 @@ from mocap_anything.training.data.asset import load_asset, save_asset
 from mocap_anything.training.data.sample import SampleConfig, SampleMaker, Truth, collate
 from mocap_anything.training.data.stream import SampleStream, StreamConfig
 from mocap_anything.training.distributed import Team
-from mocap_anything.training.losses import heat_loss, quick_metrics, relative_to_carrier
+from mocap_anything.training.losses import heat_loss, relative_to_carrier
 from mocap_anything.training.train import TrainConfig, Trainer, noisy_positions
+from mocap_anything.training.watch import clip_metrics
 from mocap_anything.training.zoo import make_creature
 
 MODEL = ModelConfig(image_size=64, stem_dims=(16, 16), token_dim=32, fine_dim=16, joint_dim=32, head_dim=16, token_head_dim=16, encoder_layers=1,
@@ -115,7 +116,7 @@ def test_metrics_of_a_perfect_answer_are_zero(sample):
     from mocap_anything.backend.model.batch import ModelOutput
 
     out = ModelOutput(truth.uv, torch.zeros(1), truth.xyz, torch.zeros(truth.xyz.shape[:3]), truth.turn, truth.turn, truth.mask)
-    found = quick_metrics(out, Truth(truth.uv, truth.xyz, truth.turn, truth.mask), x)
+    found = clip_metrics(out, Truth(truth.uv, truth.xyz, truth.turn, truth.mask), x)
     assert found["local"] < 0.1
     assert found["xyz"] == 0
     assert found["pck05"] == 1

@@ -137,8 +137,8 @@ class SampleMaker:
                 uv = (uv - 0.5) * np.exp(rng.normal(0, 0.015)) + 0.5 + rng.normal(0, 0.006, 2) + rng.normal(0, 0.006, (uv.shape[0], 1, 2))
             orientation = view_orientations(camera, crop, shot.rotations[n])
             rest = view_orientations(camera, crop, body.rest)
-            time = float(shot.times[n]) if aligned else float("nan")
-            result.append(PosedCrop(shot.images[n], shot.mask[n].astype(np.float32) / 255, uv, xyz, orientation, rest, time))
+            time, side = (float(shot.times[n]), float(crop.side)) if aligned else (float("nan"), float("nan"))
+            result.append(PosedCrop(shot.images[n], shot.mask[n].astype(np.float32) / 255, uv, xyz, orientation, rest, time, side))
         return result
 
     def make_motion(self, rng: np.random.Generator, asset: Asset, frames: int) -> tuple[ModelInput, Truth]:
@@ -154,8 +154,8 @@ class SampleMaker:
         orientation = view_orientations(camera, crop, bone_rotations(pose[:, body.bones]))
         rest = view_orientations(camera.at(0), Crop(crop.center[0], crop.side[0]), body.rest)
         empty = np.zeros((1, 1, 3), np.uint8)
-        reference = PosedCrop(empty, np.zeros((1, 1), np.float32), uv[0], xyz[0], orientation[0], rest, float(times[0]))
-        x = model_input(body, [reference], images_to_tensor(np.tile(empty, (frames, 1, 1, 1))), times[1:])
+        reference = PosedCrop(empty, np.zeros((1, 1), np.float32), uv[0], xyz[0], orientation[0], rest, float(times[0]), float(crop.side[0]))
+        x = model_input(body, [reference], images_to_tensor(np.tile(empty, (frames, 1, 1, 1))), times[1:], crop.side[1:])
         turn = orientation[1:] @ np.swapaxes(orientation[0], -1, -2)
         pixels = torch.from_numpy(np.nan_to_num(uv[1:], nan=-9.0)).float()
         return x, Truth(pixels, torch.from_numpy(xyz[1:]).float(), torch.from_numpy(turn).float(), torch.zeros(frames, 1, 1))
@@ -182,7 +182,7 @@ class SampleMaker:
         uv, xyz = view_points(body, camera, crop, shot.points[after])
         orientation = view_orientations(camera, crop, shot.rotations[after])
         turn = orientation @ np.swapaxes(references[0].orientation, -1, -2)
-        x = model_input(body, references, images_to_tensor(shot.images[after]), shot.times[after])
+        x = model_input(body, references, images_to_tensor(shot.images[after]), shot.times[after], crop.side)
         small = shot.mask[after].reshape(len(uv), config.image_size // 4, 4, config.image_size // 4, 4).mean((2, 4)) / 255
         truth = Truth(*(torch.from_numpy(np.ascontiguousarray(v)).float() for v in (np.nan_to_num(uv, nan=-9.0), xyz, turn, small)))
         return x, truth

@@ -33,10 +33,10 @@ class StreamConfig:
 
 @dataclass
 class Batch:
-    """A batch of rendered clips (none where only motion is trained) and one of motion alone, each with its truth."""
+    """A batch of rendered clips and one of motion alone, each with its truth; a stage may do without either."""
 
     clips: tuple[ModelInput, Truth] | None
-    motion: tuple[ModelInput, Truth]
+    motion: tuple[ModelInput, Truth] | None
 
 
 def training_assets(folder: Path) -> list[Asset]:
@@ -83,7 +83,7 @@ class SampleStream(IterableDataset[Batch]):
         clips = [_finite(lambda: maker.make(rng, self._pick(rng, pool))) for _ in range(self.config.batch)]
         frames = self.config.motion_frames
         motion = [_finite(lambda: maker.make_motion(rng, self._pick(rng, pool), frames)) for _ in range(self.config.motion_batch)]
-        return Batch(collate(clips) if clips else None, collate(motion))
+        return Batch(collate(clips) if clips else None, collate(motion) if motion else None)
 
 
 def _finite(make: Callable[[], tuple[ModelInput, Truth]]) -> tuple[ModelInput, Truth]:
