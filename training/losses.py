@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..backend.model.batch import ModelInput, ModelOutput
+from ..backend.model.rotations import relative_to_carrier
 from .data.sample import Truth
 
 
@@ -41,13 +42,6 @@ def heat_loss(heat: Tensor, uv: Tensor, mask: Tensor) -> Tensor:
             cell = (corner[..., 1] + dv).clamp(max=side - 1) * side + (corner[..., 0] + du).clamp(max=side - 1)
             total = total - wu * wv * heat.gather(-1, cell[..., None])[..., 0]
     return _mean(total, mask)
-
-
-def relative_to_carrier(turn: Tensor, carriers: Tensor) -> Tensor:
-    """ΔR_carrierᵀ ΔR (B, T, J, 3, 3); roots keep their own. Its geodesic error is the parent-local rotation error."""
-    index = carriers.clamp_min(0)[:, None, :, None, None].expand(*turn.shape[:3], 3, 3)
-    relative = turn.gather(2, index).transpose(-1, -2) @ turn
-    return torch.where((carriers >= 0)[:, None, :, None, None], relative, turn)
 
 
 def chord(a: Tensor, b: Tensor) -> Tensor:

@@ -7,9 +7,8 @@ from torch import Tensor
 
 from ..backend.model.batch import ModelInput, ModelOutput
 from ..backend.model.network import Video2Pose2Rot
-from ..backend.model.rotations import geodesic
+from ..backend.model.rotations import geodesic, relative_to_carrier
 from .data.sample import Truth
-from .losses import relative_to_carrier
 
 _MOVES = 1.0  # degrees: bones that stay closer to the reference in the whole clip are not counted
 

@@ -17,7 +17,8 @@ class ModelConfig:
     prompt_layers, pose_layers, lift_layers, rot_layers: joint blocks of the prompts, of video2pose before and after the 2D
         read-out, and of pose2rot. time_window: frames to either side that one time attention sees.
     surface_points: points off the bone's axis per bone beside head and end. closed_form: pose2rot starts from the shrunk
-        Procrustes turn. image_to_rot: pose2rot sees video2pose's joint features. sample_reference: prompts see features of the
+        Procrustes turn. carried: pose2rot answers relative to each bone's carrier, so that what it does not know stays on the carrier;
+        else with the turn itself. image_to_rot: pose2rot sees video2pose's joint features. sample_reference: prompts see features of the
         reference image. attention: alternating local and global joint attention, or one kind alone.
     """
 
@@ -37,6 +38,7 @@ class ModelConfig:
     time_window: int = 4
     surface_points: int = SURFACE_POINTS
     closed_form: bool = True
+    carried: bool = True
     image_to_rot: bool = True
     sample_reference: bool = True
     attention: Literal["both", "local", "global"] = "both"

@@ -9,7 +9,7 @@ from ..closed_form import turns_from_points
 from .attention import JointBlock
 from .batch import ModelInput
 from .config import ModelConfig
-from .rotations import matrix_from_6d, matrix_to_6d
+from .rotations import along_carriers, matrix_from_6d, matrix_to_6d, relative_to_carrier
 from .shapes import HEAD_SCALE, by_length, log_length
 
 
@@ -24,7 +24,7 @@ class Pose2Rot(nn.Module):
         self.from_geometry = nn.Linear(geometry, dim)
         self.from_image = nn.Linear(dim, dim) if config.image_to_rot else None
         self.blocks = nn.ModuleList(JointBlock(dim, config.head_dim, config.time_window, config.attention) for _ in range(config.rot_layers))
-        self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, 6))
+        self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, 7))
         last = self.head[-1]
         assert isinstance(last, nn.Linear)
         nn.init.zeros_(last.weight)
@@ -69,4 +69,11 @@ class Pose2Rot(nn.Module):
             joints = joints + self.from_image(features)
         for block in self.blocks:
             joints = block(joints, x.hop, x.edge, x.joint_mask, x.times, x.frame_mask)
-        return matrix_from_6d(start6 + self.head(joints).float()), start
+        return self._turn(x, start, self.head(joints).float()), start
+
+    def _turn(self, x: ModelInput, start: Tensor, answer: Tensor) -> Tensor:
+        """Turns from the start and the head's (B, T, J, 7): a correction as 6D, and how much of the start is believed."""
+        base = relative_to_carrier(start, x.carriers) if self.config.carried else start
+        still = torch.tensor([1.0, 0, 0, 0, 1, 0], device=base.device)
+        turn = matrix_from_6d(torch.lerp(still, matrix_to_6d(base), answer[..., 6:].sigmoid()) + answer[..., :6])
+        return along_carriers(turn, x.carriers) if self.config.carried else turn

@@ -41,3 +41,23 @@ def matrix_from_axis_angle(v: Tensor) -> Tensor:
         k * x * z - s * y, k * y * z + s * x, c + k * z * z,
     ]
     return torch.stack(rows, -1).unflatten(-1, (3, 3))
+
+
+def relative_to_carrier(turn: Tensor, carriers: Tensor) -> Tensor:
+    """R_carrierᵀ R (B, T, J, 3, 3) of turns since the reference; roots keep their own. Its geodesic error is the parent-local rotation error."""
+    index = carriers.clamp_min(0)[:, None, :, None, None].expand(*turn.shape[:3], 3, 3)
+    with torch.autocast(turn.device.type, enabled=False):  # half precision has not the digits for this
+        relative = turn.gather(2, index).transpose(-1, -2) @ turn
+    return torch.where((carriers >= 0)[:, None, :, None, None], relative, turn)
+
+
+def along_carriers(relative: Tensor, carriers: Tensor) -> Tensor:
+    """The inverse of relative_to_carrier: products (B, T, J, 3, 3) from the root down, in as many steps as the depth has binary digits."""
+    turn, above = relative, carriers
+    with torch.autocast(turn.device.type, enabled=False):
+        while bool((above >= 0).any()):
+            index = above.clamp_min(0)
+            whole = turn.gather(2, index[:, None, :, None, None].expand(turn.shape)) @ turn
+            turn = torch.where((above >= 0)[:, None, :, None, None], whole, turn)
+            above = torch.where(above >= 0, above.gather(1, index), above)
+    return turn

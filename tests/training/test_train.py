@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from mocap_anything.backend.model.config import ModelConfig
-from mocap_anything.backend.model.rotations import matrix_from_axis_angle
+from mocap_anything.backend.model.rotations import along_carriers, matrix_from_axis_angle, relative_to_carrier
 from mocap_anything.training.data.asset import load_asset, save_asset
 from mocap_anything.training.data.sample import SampleConfig, SampleMaker, Truth, collate
 from mocap_anything.training.data.stream import SampleStream, StreamConfig
 from mocap_anything.training.distributed import Team
-from mocap_anything.training.losses import heat_loss, relative_to_carrier
+from mocap_anything.training.losses import heat_loss
 from mocap_anything.training.train import TrainConfig, Trainer, noisy_positions
 from mocap_anything.training.watch import clip_metrics
 from mocap_anything.training.zoo import make_creature
@@ -63,6 +63,12 @@ def test_local_rotation_error_by_hand():
     local = relative_to_carrier(turn, torch.tensor([[-1, 0]]))
     assert torch.allclose(local[0, 0, 0], quarter)
     assert torch.allclose(local[0, 0, 1], torch.eye(3), atol=1e-6)
+
+
+def test_turns_relative_to_carriers_multiply_back_along_any_skeleton():
+    carriers = torch.tensor([[-1, 0, 1, 2, 1, 4, 5], [1, -1, 1, -1, 3, 4, 5]])
+    turn = matrix_from_axis_angle(torch.randn(2, 3, 7, 3, generator=torch.Generator().manual_seed(0)))
+    assert torch.allclose(along_carriers(relative_to_carrier(turn, carriers), carriers), turn, atol=1e-5)
 
 
 def test_collating_pads_bones_only(sample):
