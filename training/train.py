@@ -30,6 +30,8 @@ from .watch import clip_metrics, motion_metrics
 
 log = logging.getLogger(__name__)
 
+MOTION_PARTS = ("video2pose.lift.", "pose2rot.")  # what stage motion trains; stage match trains all the rest
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -78,11 +80,12 @@ class Trainer:
         self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
         log.info("resumed at step %d after %.0f minutes", self.step, self.seconds / 60)
 
-    def start_from(self, path: Path) -> None:
-        """Begin with the weights of another run's model, where their shapes are this model's."""
+    def start_from(self, path: Path, prefixes: tuple[str, ...] = ("",)) -> None:
+        """Begin with the weights of another run's model, or its parts that start with `prefixes`, where their shapes are this model's."""
         mine = self.model.state_dict()
-        weights = {name: w for name, w in load_weights(path).items() if name in mine and mine[name].shape == w.shape}
-        log.info("%d of %d tensors taken from %s", len(weights), len(mine), path)
+        wanted = {name: w for name, w in load_weights(path).items() if name.startswith(prefixes)}
+        weights = {name: w for name, w in wanted.items() if name in mine and mine[name].shape == w.shape}
+        log.info("%d of %d tensors taken from %s", len(weights), len(wanted), path)
         self.model.load_state_dict(weights, strict=False)
         self.average.load_state_dict(self.model.state_dict())
 
@@ -243,6 +246,7 @@ def main() -> None:
     parser.add_argument("--baked", type=Path, help="folder of baked rigs; without it procedural creatures alone")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--from-model", type=Path, help="start from these weights")
+    parser.add_argument("--motion-model", type=Path, help="take lifting and pose2rot from this model, as a run of stage motion left it")
     parser.add_argument("--decay", action="store_true")
     parser.add_argument("--rate", type=float)
     parser.add_argument("--seed", type=int, default=0)
@@ -267,6 +271,8 @@ def main() -> None:
     trainer = Trainer(config, args.out, assets)
     if args.from_model and trainer.step == 0:
         trainer.start_from(args.from_model)
+    if args.motion_model and trainer.step == 0:
+        trainer.start_from(args.motion_model, MOTION_PARTS)
     if trainer.team.leads:
         (args.out / "config.json").write_text(json.dumps(asdict(config), indent=1))
     sets = validation_sets(args.baked, stream) if args.baked and trainer.team.leads else {}
