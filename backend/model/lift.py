@@ -9,16 +9,10 @@ from .attention import JointBlock
 from .batch import ModelInput
 from .config import ModelConfig
 from .rotations import matrix_to_6d
-from .shapes import HEAD_SCALE, MOVE_SCALE, by_length, lengths, log_length
+from .shapes import HEAD_SCALE, MOVE_SCALE, by_length, lengths, linked, log_length, spokes
 
 _LEAST = 0.02  # of the rig's size: shorter links still may move this far a unit of the network
 _ROOT = 0.2  # what a root's own offset counts, of the rig's size
-
-
-def _linked(x: ModelInput, values: Tensor) -> Tensor:
-    """values (B, T, J, c) less those of each bone's carrier; roots keep zero."""
-    index = x.carriers.clamp_min(0)[:, None, :, None].expand(-1, values.shape[1], -1, values.shape[-1])
-    return (values - values.gather(2, index)) * (x.carriers >= 0)[:, None, :, None]
 
 
 def _centred(values: Tensor, heads: Tensor, x: ModelInput) -> Tensor:
@@ -66,24 +60,18 @@ class Lift(nn.Module):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
 
-    @staticmethod
-    def _spokes(x: ModelInput, points: Tensor) -> Tensor:
-        """Per bone the link from its carrier's head, then the vectors from its head to its other points: (B, T, J, K, c) of points."""
-        head = points[..., 0, :]
-        return torch.cat([_linked(x, head)[..., None, :], points[..., 1:, :] - head[..., None, :]], -2)
-
     def _geometry(self, x: ModelInput) -> Tensor:
         """The primary reference's pose (B, 1, J, geometry), as points and a turn, never as the bone's own axes."""
-        head, spokes = x.ref_xyz[:, :1, :, 0], self._spokes(x, x.ref_xyz[:, :1])
+        head, then = x.ref_xyz[:, :1, :, 0], spokes(x, x.ref_xyz[:, :1])
         shown = x.point_mask[:, None, ..., None]
-        pose = torch.cat([by_length(spokes, spokes), log_length(spokes)], -1) * shown
+        pose = torch.cat([by_length(then, then), log_length(then)], -1) * shown
         return torch.cat([head * HEAD_SCALE, pose.flatten(3), matrix_to_6d(x.rest_turn)[:, None]], -1)
 
     def _foreshortened(self, x: ModelInput, plane: Tensor) -> Tensor:
         """(B, T, J, K, 5): each spoke as seen, in units of its length in space, the depth that this leaves it on the side where it was in
         the reference, its depth then, and how much of it is seen."""
-        ref = self._spokes(x, x.ref_xyz[:, :1])
-        seen = self._spokes(x, plane)
+        ref = spokes(x, x.ref_xyz[:, :1])
+        seen = spokes(x, plane)
         seen = by_length(torch.cat([seen, torch.zeros_like(seen[..., :1])], -1), ref)[..., :2]
         share = seen.square().sum(-1, keepdim=True)
         then = by_length(ref, ref)[..., 2:].expand(share.shape)
@@ -94,7 +82,7 @@ class Lift(nn.Module):
         """xyz (B, T, J, K, 3) of offsets (B, T, J, K, 3) in lengths, and of xy in the plane where the gate (B, T, J, K) is open."""
         ref_head = x.ref_xyz[:, :1, :, 0]
         vectors = x.ref_xyz[:, :1, :, 1:] - ref_head[..., None, :]
-        length = torch.where((x.carriers >= 0)[:, None, :, None], lengths(_linked(x, ref_head)).clamp_min(_LEAST), _ROOT)
+        length = torch.where((x.carriers >= 0)[:, None, :, None], lengths(linked(x, ref_head)).clamp_min(_LEAST), _ROOT)
         along = (x.edge <= 1).to(offset.dtype)  # itself and what carries it
         head = ref_head + torch.einsum("bij,btjc->btic", along, offset[..., 0, :] * length)
         head = self._gated(_centred(head[..., None, :], head, x), plane[..., :1, :], gate[..., :1])
