@@ -17,7 +17,7 @@ from mocap_anything.training.distributed import Team
 from mocap_anything.training.losses import heat_loss
 from mocap_anything.training.train import TrainConfig, Trainer, noisy_positions
 from mocap_anything.training.watch import clip_metrics
-from mocap_anything.training.zoo import make_creature
+from mocap_anything.training.zoo import make_creature, make_pair
 
 MODEL = ModelConfig(image_size=64, stem_dims=(16, 16), token_dim=32, fine_dim=16, joint_dim=32, head_dim=16, token_head_dim=16, encoder_layers=1,
                     match_layers=1, pose_layers=1, lift_layers=1, rot_layers=1, time_window=2)
@@ -44,6 +44,19 @@ def test_truth_lies_on_the_subject_and_turns_carry_the_reference_to_the_frame(sa
     now = truth.xyz[:, :, 1:] - truth.xyz[:, :, :1]
     carried = torch.einsum("tjab,jkb->tjka", truth.turn, then)
     assert (carried - now).abs()[:, x.point_mask[0, :, 1:]].max() < 1e-4
+
+
+def test_points_of_a_rig_sit_on_another_subject_and_stay_fixed_to_its_bones():
+    rng = np.random.default_rng(4)
+    rig, twin = make_pair(rng, "quadruped")
+    x, truth = SampleMaker(replace(SAMPLE, max_bones=60)).make(rng, rig, twin)
+    inside = ((truth.uv[..., 0, :] > 0) & (truth.uv[..., 0, :] < 1)).all(-1)
+    cell = (truth.uv[..., 0, :].clamp(0, 0.999) * 16).long()
+    covered = torch.stack([truth.mask[t][cell[t, ..., 1], cell[t, ..., 0]] for t in range(3)])
+    assert covered[inside].gt(0.02).float().mean() > 0.8
+    then = x.ref_xyz[0, 0, :, 1:] - x.ref_xyz[0, 0, :, :1]
+    now = truth.xyz[:, :, 1:] - truth.xyz[:, :, :1]
+    assert (torch.einsum("tjab,jkb->tjka", truth.turn, then) - now).abs()[:, x.point_mask[0, :, 1:]].max() < 1e-4
 
 
 def test_heat_loss_is_least_at_the_truth():

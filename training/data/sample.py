@@ -18,6 +18,7 @@ from .asset import Asset, AssetClip
 from .views import crop_intrinsics, picture_in_crop, random_camera, random_crop
 
 _PAINTED = 3  # scenes that one batch paints
+_MISFIT = 0.3  # of what laying a rig over another subject leaves, this much an animator leaves too
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,14 @@ class SampleConfig:
     loose_share: float = 0.4
 
 
+@dataclass(frozen=True)
+class Cast:
+    """The rig that is captured onto, and the subject that the video shows: the rig's own mesh, or another body of the same bones."""
+
+    rig: Asset
+    subject: Asset
+
+
 @dataclass
 class Truth:
     """uv (T, J, K, 2), xyz (T, J, K, 3), turn (T, J, 3, 3) since the primary reference, mask (T, h, w) 0..1 at 1/4 size."""
@@ -48,10 +57,14 @@ class Truth:
 
 @dataclass
 class Shot:
-    """One posed clip before a camera: P pictures, the references' first."""
+    """One posed clip before a camera: P pictures, the references' first.
+
+    seen (P, J, K, 3): points of the subject, which uv is about; points (P, J, K, 3), rotations (P, J, 3, 3): the rig's. All armature frame.
+    """
 
     camera: Camera
     crop: Crop
+    seen: np.ndarray
     points: np.ndarray
     rotations: np.ndarray
     images: np.ndarray
@@ -78,6 +91,27 @@ def _on_grey(images: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return (images * cover + 128 * (1 - cover)).astype(np.uint8)
 
 
+def worn_points(points: np.ndarray, rotations: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    """Where a rig's points sit on another subject that moves alike: (P, J, K, 3).
+
+    points (P, J, K, 3), rotations (P, J, 3, 3): the rig's. heads (P, J, 3): the subject's. In the first picture the rig is laid over the
+    subject as an animator does it, moved and scaled as a whole, then bone by bone towards the joints that are seen; what does not fit even
+    then stays fixed to the subject's bones.
+    """
+    rig, subject = points[0, :, 0], heads[0]
+    rig_center, center = rig.mean(0), subject.mean(0)
+    scale = ((rig - rig_center) * (subject - center)).sum() / np.square(rig - rig_center).sum().clip(1e-12)
+    missed = (rig - rig_center) * scale + center - subject
+    offset = _MISFIT * missed[:, None] + (points[0] - rig[:, None]) * scale
+    turned = rotations @ np.swapaxes(rotations[0], -1, -2)
+    return heads[:, :, None] + offset @ np.swapaxes(turned, -1, -2)
+
+
+def _views(body: Body, camera: Camera, crop: Crop, seen: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """uv of what the picture shows, xyz of the rig."""
+    return view_points(body, camera, crop, seen)[0], view_points(body, camera, crop, points)[1]
+
+
 class SampleMaker:
     """Makes samples from assets; everything random comes from the generator that is handed in."""
 
@@ -100,17 +134,22 @@ class SampleMaker:
         front = painted.front if rng.random() < 0.4 else None
         return replace(fresh, picture=np.ascontiguousarray(picture), front=front)
 
-    def _shoot(self, rng: np.random.Generator, asset: Asset, clip: AssetClip, body: Body, frames: np.ndarray, references: int, plain: bool) -> Shot:
-        pose = clip.pose[frames].astype(np.float64)
-        times = frames / clip.fps
-        points = body.points(pose)
+    def _shoot(self, rng: np.random.Generator, cast: Cast, body: Body, number: int, frames: np.ndarray, references: int, plain: bool) -> Shot:
+        """Frames of the cast's clip `number`; a plain picture shows the rig itself."""
+        clip, asset = cast.rig.clips[number], cast.rig if plain else cast.subject
+        points = seen = body.points(clip.pose[frames].astype(np.float64))
+        rotations = bone_rotations(clip.pose[frames].astype(np.float64)[:, body.bones])
+        if asset is not cast.rig:
+            clip = asset.clips[number]
+            seen = worn_points(points, rotations, clip.pose[frames][:, body.bones][..., :3, 3].astype(np.float64))
+        pose, times = clip.pose[frames].astype(np.float64), frames / clip.fps
         mesh = asset.rig.mesh
         assert mesh is not None
         vertices = skin(mesh, asset.rig, pose)
-        camera = random_camera(rng, points[..., 0, :].mean(1), body.size, np.asarray(asset.up), times)
-        flat = points.reshape(len(frames), -1, 3)
+        camera = random_camera(rng, seen[..., 0, :].mean(1), asset.rig.size, np.asarray(asset.up), times)
+        flat = seen.reshape(len(frames), -1, 3)
         crop = random_crop(rng, camera.project(flat), references)
-        seen = camera.to_camera(vertices).astype(np.float32)
+        drawn = camera.to_camera(vertices).astype(np.float32)
         look = Look.random(rng, mesh.colors, mesh.vertices, np.asarray(asset.up))
         up = camera.from_armature[0, :3, :3] @ asset.up
         size = self.config.image_size
@@ -118,21 +157,21 @@ class SampleMaker:
         step = clip.pose[np.minimum(frames + 1, len(clip.pose) - 1)] - pose
         velocity = np.einsum("pab,pvb->pva", camera.from_armature[:, :3, :3], skin(mesh, asset.rig, step))
         rendered = render_clip(
-            seen, mesh.triangles.astype(np.int32), mesh.vertices.astype(np.float32), crop_intrinsics(camera, crop, size), size, look,
+            drawn, mesh.triangles.astype(np.int32), mesh.vertices.astype(np.float32), crop_intrinsics(camera, crop, size), size, look,
             self._background(rng), rng, up_cam=up, velocity=velocity, shutter=0.0 if plain else None,
             frame=picture_in_crop(camera, crop, size), camera=camera.from_armature[:, :3, :3] if rng.random() < 0.3 else None,
             company=0.0 if plain else 0.12,
         )
         mask = rendered.mask
         images = _on_grey(rendered.images, mask) if plain else augment(rendered.images, rng, mask, rendered.outside)
-        return Shot(camera, crop, points, bone_rotations(pose[:, body.bones]), images, mask, times)
+        return Shot(camera, crop, seen, points, rotations, images, mask, times)
 
     def _references(self, rng: np.random.Generator, body: Body, shot: Shot, count: int, aligned: bool) -> list[PosedCrop]:
         loose = aligned and rng.random() < self.config.loose_share
         result = []
         for n in range(count):
             camera, crop = shot.camera.at(n), Crop(shot.crop.center[n], shot.crop.side[n])
-            uv, xyz = view_points(body, camera, crop, shot.points[n])
+            uv, xyz = _views(body, camera, crop, shot.seen[n], shot.points[n])
             if loose:  # an animator's pose over the frame is a little off: shifted, scaled and bent
                 uv = (uv - 0.5) * np.exp(rng.normal(0, 0.015)) + 0.5 + rng.normal(0, 0.006, 2) + rng.normal(0, 0.006, (uv.shape[0], 1, 2))
             orientation = view_orientations(camera, crop, shot.rotations[n])
@@ -160,26 +199,26 @@ class SampleMaker:
         pixels = torch.from_numpy(np.nan_to_num(uv[1:], nan=-9.0)).float()
         return x, Truth(pixels, torch.from_numpy(xyz[1:]).float(), torch.from_numpy(turn).float(), torch.zeros(frames, 1, 1))
 
-    def make(self, rng: np.random.Generator, asset: Asset) -> tuple[ModelInput, Truth]:
-        """One sample of an asset with a mesh and at least one clip."""
-        config = self.config
-        clip = asset.clips[rng.integers(len(asset.clips))]
+    def make(self, rng: np.random.Generator, asset: Asset, subject: Asset | None = None) -> tuple[ModelInput, Truth]:
+        """One sample of an asset with a mesh and at least one clip; the video may show another subject of the same bones, which moves alike."""
+        config, cast = self.config, Cast(asset, subject or asset)
+        number = int(rng.integers(len(asset.clips)))
         body = read_body(asset.rig, SURFACE_POINTS, _thin_out(rng, asset, config.max_bones))
-        frames = choose_frames(rng, clip, config)
+        frames = choose_frames(rng, asset.clips[number], config)
         aligned = rng.random() >= config.rendered_share
         count = config.references
         if aligned:
-            shot = self._shoot(rng, asset, clip, body, frames, count, plain=False)
+            shot = self._shoot(rng, cast, body, number, frames, count, plain=False)
             references = self._references(rng, body, shot, count, True)
         else:
-            other = asset.clips[rng.integers(len(asset.clips))]
-            drawn = self._shoot(rng, asset, other, body, rng.integers(0, len(other.pose), count), count, plain=True)
+            other = int(rng.integers(len(asset.clips)))
+            drawn = self._shoot(rng, cast, body, other, rng.integers(0, len(asset.clips[other].pose), count), count, plain=True)
             references = self._references(rng, body, drawn, count, False)
-            shot = self._shoot(rng, asset, clip, body, frames, count, plain=False)
+            shot = self._shoot(rng, cast, body, number, frames, count, plain=False)
         after = slice(count, None)
         camera = Camera(shot.camera.intrinsics[after], shot.camera.from_armature[after], shot.camera.width, shot.camera.height)
         crop = Crop(shot.crop.center[after], shot.crop.side[after])
-        uv, xyz = view_points(body, camera, crop, shot.points[after])
+        uv, xyz = _views(body, camera, crop, shot.seen[after], shot.points[after])
         orientation = view_orientations(camera, crop, shot.rotations[after])
         turn = orientation @ np.swapaxes(references[0].orientation, -1, -2)
         x = model_input(body, references, images_to_tensor(shot.images[after]), shot.times[after], crop.side)

@@ -20,12 +20,14 @@ _SHIPPABLE = {"CC0-1.0", "CC0"}
 
 @dataclass(frozen=True)
 class StreamConfig:
-    """seed, clips a batch, share of samples from baked rigs, clips from one procedural creature, and the motion-only batch's size."""
+    """seed, clips a batch, share of samples from baked rigs, clips from one procedural creature, share of procedural clips in which the
+    video shows another body than the rig's, and the motion-only batch's size."""
 
     seed: int = 0
     batch: int = 8
     baked_share: float = 0.5
     creature_uses: int = 3
+    other_subject: float = 0.3
     motion_batch: int = 8
     motion_frames: int = 12
     sample: SampleConfig = SampleConfig()
@@ -58,7 +60,7 @@ class SampleStream(IterableDataset[Batch]):
         self.start, self.rank, self.size = start, rank, size
 
     def __iter__(self) -> Iterator[Batch]:
-        from ..zoo import make_creature  # compiles: only the process that makes samples pays for it
+        from ..zoo import make_pair  # compiles: only the process that makes samples pays for it
 
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
@@ -69,20 +71,24 @@ class SampleStream(IterableDataset[Batch]):
         while True:
             rng = np.random.default_rng((self.config.seed, index * self.size + self.rank))
             wanted = -(-max(self.config.batch, self.config.motion_batch) // self.config.creature_uses) if self.config.baked_share < 1 or not self.assets else 0
-            pool = [make_creature(rng) for _ in range(wanted)]
+            pool = [make_pair(rng) for _ in range(wanted)]
             yield self.batch(rng, pool)
             index += workers
 
-    def _pick(self, rng: np.random.Generator, pool: list[Asset]) -> Asset:
-        baked = self.assets and rng.random() < self.config.baked_share
-        return self.assets[rng.integers(len(self.assets))] if baked else pool[rng.integers(len(pool))]
+    def _pick(self, rng: np.random.Generator, pool: list[tuple[Asset, Asset]]) -> tuple[Asset, Asset]:
+        """A rig, and the subject that its video shows."""
+        if self.assets and rng.random() < self.config.baked_share:
+            asset = self.assets[rng.integers(len(self.assets))]
+            return asset, asset
+        rig, twin = pool[rng.integers(len(pool))]
+        return rig, twin if rng.random() < self.config.other_subject else rig
 
-    def batch(self, rng: np.random.Generator, pool: list[Asset]) -> Batch:
+    def batch(self, rng: np.random.Generator, pool: list[tuple[Asset, Asset]]) -> Batch:
         """One batch from the baked rigs and a pool of procedural creatures."""
         maker = SampleMaker(self.config.sample)  # of this batch alone, so that a batch depends on its generator only
-        clips = [_finite(lambda: maker.make(rng, self._pick(rng, pool))) for _ in range(self.config.batch)]
+        clips = [_finite(lambda: maker.make(rng, *self._pick(rng, pool))) for _ in range(self.config.batch)]
         frames = self.config.motion_frames
-        motion = [_finite(lambda: maker.make_motion(rng, self._pick(rng, pool), frames)) for _ in range(self.config.motion_batch)]
+        motion = [_finite(lambda: maker.make_motion(rng, self._pick(rng, pool)[0], frames)) for _ in range(self.config.motion_batch)]
         return Batch(collate(clips) if clips else None, collate(motion) if motion else None)
 
 
