@@ -58,14 +58,14 @@ class Predictor:
         return self.model.decode(x, self.state, tokens, fine, mask)
 
     def locate(self, images: list[np.ndarray], times: np.ndarray, crop: Crop, scale: float) -> tuple[np.ndarray, np.ndarray]:
-        """Existing points (T, P, 2) in crop units and the certainty (T,) of frames given as pictures shrunk by `scale`."""
+        """Existing points (T, P, 2) in crop units and their certainty (T, P) in frames given as pictures shrunk by `scale`."""
         with torch.inference_mode():
-            tokens, fine, mask = self.encode(images, Crop(crop.center * scale, crop.side * scale))
-            out = self.decode(list(zip(tokens, fine, mask, strict=True)), times, crop.side)
-            found = self._prediction(out)
-        uv = found.uv[:, self.body.mask]
-        weight = found.weight[:, self.body.mask].mean(1)
-        return uv.astype(np.float64), weight
+            tokens, fine, _ = self.encode(images, Crop(crop.center * scale, crop.side * scale))
+            x = self._input(torch.zeros(1, 3, 1, 1), times, crop.side)
+            uv, certainty = self.model.locate(x, self.state, tokens[None], fine[None])
+        uv, certainty = uv[0].float().cpu(), certainty[0].float().cpu()
+        weight = certainty * ((uv > -0.1) & (uv < 1.1)).all(-1)
+        return uv.numpy()[:, self.body.mask].astype(np.float64), weight.numpy()[:, self.body.mask].astype(np.float64)
 
     def _prediction(self, out: ModelOutput) -> Prediction:
         from .model.video2pose import local_argmax

@@ -15,6 +15,8 @@ GROUP = 4  # frames that share one crop while following
 _READ = 48  # frames held at once while reading backwards
 _PICTURE = 640  # following needs no more pixels than this on the long side
 _GROW = 1.25  # a crop's side may change by this factor from group to group
+_USUAL, _STRAY = 0.06, 0.25  # of the crop: how far points move with the pose, and how far none does
+_ROUNDS = 6
 _SPAN = (0.35, 3.0)  # and over the whole clip by these, against the reference's
 
 
@@ -26,6 +28,8 @@ def follow(
     Yields (index, center (2,), side, certainty) for every frame, in the order of following. Each group of frames is looked at through the
     crop that the group before ended with, moved on by its drift.
     """
+    reference = predictor.references[0]
+    shape = reference.uv[predictor.body.mask] if np.isfinite(reference.time) else None
     for indices, reverse in ((range(seed, frames.stop), False), (range(seed - 1, frames.start - 1, -1), True)):
         center, side, drift = start.center.copy(), float(start.side), np.zeros(2)
         for group in _groups(clip, indices, reverse):
@@ -34,7 +38,10 @@ def follow(
             count = len(numbers)
             middle = center + drift * (count + 1) / 2
             crop = Crop(np.tile(middle, (count, 1)), np.full(count, side))
-            uv, certainty = predictor.locate([image for _, image in group], clip.times[numbers], crop, _scale(clip))
+            uv, weight = predictor.locate([image for _, image in group], clip.times[numbers], crop, _scale(clip))
+            certainty = weight.mean(1)
+            if shape is not None:
+                uv = without_strays(uv, weight, shape)
             seen = crop_around(crop.to_pixels(uv))
             for k, index in enumerate(numbers):
                 yield index, seen.center[k], float(seen.side[k]), float(certainty[k])
@@ -46,6 +53,24 @@ def follow(
             center = center + trust * (new_center - center)
             wanted = np.clip(float(np.median(seen.side)), side / _GROW, side * _GROW)
             side = float(np.clip(side + trust * (wanted - side), start.side * _SPAN[0], start.side * _SPAN[1]))
+
+
+def without_strays(uv: np.ndarray, weight: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Points (T, P, 2) in which those that were found far from the rest are put where the rest says they are.
+
+    weight: (T, P). shape: (P, 2) the reference's points: moved and scaled as a whole, they tell where a point is unless its bone moved.
+    Iteratively reweighted least squares with Cauchy's weights.
+    """
+    trust = weight + 1e-6
+    for _ in range(_ROUNDS):
+        w = trust / trust.sum(1, keepdims=True)
+        center, origin = np.einsum("tp,tpc->tc", w, uv)[:, None], np.einsum("tp,pc->tc", w, shape)[:, None]
+        spread = np.einsum("tp,tpc->t", w, np.square(shape - origin)).clip(1e-9)
+        zoom = np.clip(np.einsum("tp,tpc,tpc->t", w, uv - center, shape - origin) / spread, *_SPAN)
+        expected = center + zoom[:, None, None] * (shape - origin)
+        miss = np.linalg.norm(uv - expected, axis=-1)
+        trust = (weight + 1e-6) / (1 + np.square(miss / _USUAL))
+    return np.where((miss > _STRAY)[..., None], expected, uv)
 
 
 def _scale(clip: Clip) -> float:
@@ -110,7 +135,7 @@ def find(predictor: Predictor, clip: Clip, start: Crop, seed: int, rounds: int =
     crop = start
     for _ in range(rounds):
         view = Crop(crop.center[None], np.asarray(crop.side)[None])
-        uv, _ = predictor.locate([image], clip.times[seed : seed + 1], view, 1.0)
+        uv = predictor.locate([image], clip.times[seed : seed + 1], view, 1.0)[0]
         seen = crop_around(view.to_pixels(uv)).at(0)
         side = np.clip(float(seen.side), float(crop.side) / 2, float(crop.side))
         crop = Crop(seen.center, np.asarray(side))

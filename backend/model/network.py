@@ -60,6 +60,12 @@ class Video2Pose2Rot(nn.Module):
         turn, start = self.pose2rot(x, xyz, log_error, features)
         return ModelOutput(uv, found.heat, xyz, log_error, turn, start, mask)
 
+    def locate(self, x: ModelInput, state: ReferenceState, tokens: Tensor, fine_map: Tensor) -> tuple[Tensor, Tensor]:
+        """Following: uv (B, T, J, K, 2) and the probability (B, T, J, K) near it, over a window of encoded frames, without rotations."""
+        flat = fine_map.flatten(0, 1)
+        found = self.video2pose.find(x, tokens, flat, state.samples, state.prompts)
+        return self.video2pose(x, found, flat)[0], found.certainty[..., 0]
+
     def find(self, x: ModelInput) -> tuple[Found, Tensor, Tensor]:
         """Training: matching alone, with the fine maps (B·T, 2c, h, w) and mask logits (B, T, h, w)."""
         state = self.encode_references(x)
