@@ -27,8 +27,9 @@ def random_camera(rng: np.random.Generator, center: np.ndarray, size: float, up:
     height = float(rng.choice([360, 480, 720]))
     width = height * float(rng.choice([1.0, 4 / 3, 16 / 9]))
     focal = height * np.exp(rng.uniform(np.log(0.9), np.log(3.5)))
-    distance = focal * size / (height * rng.uniform(0.3, 0.9)) * np.exp(rng.normal(0, 0.03) * times)
     phase = times - times.mean()
+    nearing = np.clip(rng.normal(0, 0.3 if rng.random() < 0.3 else 0.03) * phase, -0.7, 0.7)  # it comes closer or goes away
+    distance = focal * size / (height * rng.uniform(0.3, 0.9)) * np.exp(nearing)
     yaw = np.full(times.shape, rng.uniform(0, 2 * np.pi))
     if rng.random() < 0.5:
         yaw += rng.normal(0, 0.7) * phase
