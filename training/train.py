@@ -35,7 +35,10 @@ MOTION_PARTS = ("video2pose.lift.", "pose2rot.")  # what stage motion trains; st
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One stage of a training: `match` on few frames a clip, `motion` without pictures, `joint` both and everything."""
+    """One stage of a training: `match` on few frames a clip, `motion` without pictures, `joint` both and everything.
+
+    given_share: clips whose true positions with noise replace the predicted ones in pose2rot, which stage motion has already taught.
+    """
 
     stage: Literal["match", "motion", "joint"] = "joint"
     learning_rate: float = 6e-4
@@ -44,6 +47,7 @@ class TrainConfig:
     clip_gradient: float = 1.0
     ema: float = 0.998
     motion_weight: float = 0.5
+    given_share: float = 0.1
     bf16: bool = True
     validate_every: int = 400
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -115,7 +119,7 @@ class Trainer:
         elif batch.clips is not None:
             x, truth = batch.clips
             given, _ = noisy_positions(truth.xyz, generator)
-            share = torch.rand(len(x.times), generator=generator) < max(0.1, 0.8 - self.step / 4000)
+            share = torch.rand(len(x.times), generator=generator) < self.config.given_share
             drop = bool(torch.rand(1, generator=generator) < 0.15)
             with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
                 out = self.model(x, given, share, drop)
