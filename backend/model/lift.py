@@ -53,6 +53,7 @@ class Lift(nn.Module):
         self.from_geometry = nn.Sequential(nn.Linear(3 + 4 * self.points + 6, dim), nn.GELU(), nn.Linear(dim, dim))
         self.from_tracks = nn.Linear(self.points * 11, dim)
         self.from_image = nn.Linear(dim + 2 * config.fine_dim * self.points, dim)
+        nn.init.zeros_(self.from_image.weight)  # lifting is learned without pictures first, and must not be disturbed when they come
         self.blocks = nn.ModuleList(JointBlock(dim, config.head_dim, config.time_window, config.attention) for _ in range(config.lift_layers))
         self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, self.points * 6 + 2))
         last = self.head[-1]
