@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil, floor
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import bpy
 
+from ..backend.batch.jobs import JobsError
 from ..backend.errors import CaptureCancelled, CaptureError
 from ..backend.progress import CancelToken, Progress
 from ..backend.settings import CaptureSettings
@@ -26,6 +27,7 @@ from .properties import REFERENCE_KINDS, ROOT_ROTATIONS, ROOT_TRAVELS, first_fra
 from .scene_capture import Captured, CaptureOptions, Prepared, finish, keyed_poses, prepare, resolve_model
 
 if TYPE_CHECKING:
+    from ..backend.capture import ModelLoader
     from ..backend.motion import Motion
 
 log = logging.getLogger(__name__)
@@ -34,14 +36,19 @@ COMMAND = "mocap_anything"
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
+class UsageError(Exception):
+    """What was typed is not understood."""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """One line, as every other error."""
-        raise SystemExit(_complain(f"{message} (see --help)", USAGE))
+        raise UsageError(message)
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"{COMMAND}: error: {' '.join(message.split())}", file=sys.stderr)
+    """Tell in one line; a list of faults keeps its lines."""
+    lines = [" ".join(line.split()) if number == 0 else line for number, line in enumerate(message.split("\n"))]
+    print(f"{COMMAND}: error: " + "\n".join(lines), file=sys.stderr)
     return code
 
 
@@ -64,10 +71,18 @@ def _file(*suffixes: str) -> Callable[[str], Path]:
 
 
 def make_parser() -> argparse.ArgumentParser:
+    from . import batch_command
+
     parser = _Parser(prog=COMMAND, description="Capture a video's motion onto a rig.")
-    capture = parser.add_subparsers(dest="action", required=True, metavar="capture", parser_class=_Parser).add_parser(
-        "capture", help="capture a clip onto an armature of a scene", description="Capture a clip onto an armature of a scene."
-    )
+    commands = parser.add_subparsers(dest="action", required=True, metavar="capture|batch", parser_class=_Parser)
+    _add_capture(commands)
+    batch_command.add_parser(commands)
+    return parser
+
+
+def _add_capture(commands: Any) -> None:
+    help_text = "capture a clip onto an armature of a scene"
+    capture = commands.add_parser("capture", help=help_text, description=f"{help_text.capitalize()}.", allow_abbrev=False)
     capture.add_argument("scene", nargs="?", type=Path, metavar="SCENE.blend", help="the scene (default: the file that Blender has open)")
     capture.add_argument("--video", required=True, type=Path, metavar="CLIP", help="video file, image of a numbered sequence, or folder of images")
     capture.add_argument("--armature", metavar="NAME", help="default: the only armature, else the active one")
@@ -92,31 +107,38 @@ def make_parser() -> argparse.ArgumentParser:
     settings.add_argument("--trim-end", type=float, metavar="SECONDS")
     settings.add_argument("--crop", type=_box, metavar="X,Y,W,H", help="the subject at the first reference, in pixels")
     capture.add_argument("--verbose", action="store_true", help="log what happens, and show where an error comes from")
-    return parser
+    capture.set_defaults(run=_run_capture)
 
 
 def main(argv: Sequence[str]) -> int:
     """Run a command; returns the exit code, 0 only if every result was written."""
     try:
         arguments = make_parser().parse_args(list(argv))
+    except UsageError as error:
+        return _complain(f"{error} (see --help)", USAGE)
     except SystemExit as stop:
         return int(stop.code or 0)
     set_log_level("DEBUG" if arguments.verbose else "WARNING")
     try:
-        capture(arguments)
+        code: int = arguments.run(arguments)
     except (CaptureError, CaptureCancelled, KeyboardInterrupt, Exception) as error:
         if arguments.verbose:
             traceback.print_exc()
         if isinstance(error, CaptureCancelled | KeyboardInterrupt):
             return _complain("cancelled, nothing was written", INTERRUPTED)
         if isinstance(error, CaptureError):
-            return _complain(str(error), FAILED)
+            return _complain(str(error), USAGE if isinstance(error, JobsError) else FAILED)
         return _complain(f"unexpected {type(error).__name__}: {error}. Run again with --verbose and report it", FAILED)
+    return code
+
+
+def _run_capture(arguments: argparse.Namespace) -> int:
+    capture(arguments)
     return 0
 
 
-def capture(arguments: argparse.Namespace) -> None:
-    """Open, prepare, run, write."""
+def capture(arguments: argparse.Namespace, loader: ModelLoader | None = None, label: str = "") -> None:
+    """Open, prepare, run, write. loader: reads the model, where it is kept for the next capture. label: before lines of progress."""
     if arguments.scene is not None:
         open_scene(arguments.scene)
     scene = bpy.context.scene
@@ -125,7 +147,7 @@ def capture(arguments: argparse.Namespace) -> None:
     with Outputs() as outputs:
         places = {place: outputs.add(place) for place in _places(arguments)}
         prepared = prepare(scene, armature, options)
-        result = capture_job.run(prepared.request, CancelToken(), _ProgressLine())
+        result = capture_job.run(prepared.request, CancelToken(), _ProgressLine(label), loader)
         captured = finish(armature, prepared, result)
         started = time.perf_counter()
         _write(places, armature, prepared, captured, result.motion)
@@ -212,9 +234,10 @@ def _write(places: dict[Path, Path], armature: bpy.types.Object, prepared: Prepa
 class _ProgressLine:
     """Stage and percentage on stderr: a line that is overwritten on a terminal, a line per stage and tenth elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, label: str = "") -> None:
         self._shown: tuple[str, int] = ("", -1)
-        self._terminal = sys.stderr.isatty()
+        self._label = f"{label}  " if label else ""
+        self._terminal = sys.stderr.isatty() and not label
 
     def __call__(self, progress: Progress) -> None:
         step = int(progress.fraction * (100 if self._terminal else 10))
@@ -225,4 +248,4 @@ class _ProgressLine:
         if self._terminal:
             print(f"\r{line:<70}", end="\n" if progress.fraction >= 1 else "", file=sys.stderr, flush=True)
         else:
-            print(line, file=sys.stderr, flush=True)
+            print(f"{self._label}{line}", file=sys.stderr, flush=True)
