@@ -17,12 +17,13 @@ import bpy
 
 from ..backend.batch.jobs import JobsError
 from ..backend.errors import CaptureCancelled, CaptureError
-from ..backend.progress import CancelToken, Progress
+from ..backend.progress import CancelToken
 from ..backend.settings import CaptureSettings
 from . import capture_job
 from .diagnostics import set_log_level
 from .export import EXPORT_SUFFIXES, Outputs, export_motion, save_json, save_scene, writing
 from .preferences import DEVICES, preferences
+from .progress_line import ProgressLine
 from .properties import REFERENCE_KINDS, ROOT_ROTATIONS, ROOT_TRAVELS, first_frame, settings_of
 from .scene_capture import Captured, CaptureOptions, Prepared, finish, keyed_poses, prepare, resolve_model
 
@@ -61,7 +62,8 @@ def _box(text: str) -> tuple[float, float, float, float]:
     return x, y, width, height
 
 
-def _file(*suffixes: str) -> Callable[[str], Path]:
+def file_type(*suffixes: str) -> Callable[[str], Path]:
+    """A parser of paths that end in one of the suffixes."""
     def parse(text: str) -> Path:
         if Path(text).suffix not in suffixes:
             raise argparse.ArgumentTypeError(f"'{text}' does not end in {' or '.join(suffixes)}")
@@ -71,11 +73,12 @@ def _file(*suffixes: str) -> Callable[[str], Path]:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    from . import batch_command
+    from . import batch_command, retarget_command
 
     parser = _Parser(prog=COMMAND, description="Capture a video's motion onto a rig.")
-    commands = parser.add_subparsers(dest="action", required=True, metavar="capture|batch", parser_class=_Parser)
+    commands = parser.add_subparsers(dest="action", required=True, metavar="capture|retarget|batch", parser_class=_Parser)
     _add_capture(commands)
+    retarget_command.add_parser(commands)
     batch_command.add_parser(commands)
     return parser
 
@@ -90,11 +93,11 @@ def _add_capture(commands: Any) -> None:
     capture.add_argument("--reference-kind", choices=[kind for kind, *_ in REFERENCE_KINDS], help="default: aligned if the scene camera fits the clip")
     capture.add_argument("--start-frame", type=float, metavar="N", help="scene frame of the video's first frame (default: the scene's start)")
     results = capture.add_argument_group("results")
-    results.add_argument("--output", type=_file(".blend"), metavar="OUT.blend", help="the scene with the new action (default: SCENE_captured.blend)")
-    results.add_argument("--export", type=_file(*EXPORT_SUFFIXES), metavar="OUT.bvh|.glb|.fbx", help="the captured motion for other programs")
-    results.add_argument("--report", type=_file(".json"), metavar="OUT.json", help="what was captured and how long it took")
-    results.add_argument("--preview", type=_file(".mp4"), metavar="OUT.mp4", help="the video beside the posed rig")
-    results.add_argument("--contact-sheet", type=_file(".png"), metavar="OUT.png", help="some frames of the preview in one picture")
+    results.add_argument("--output", type=file_type(".blend"), metavar="OUT.blend", help="the scene with the new action (default: SCENE_captured.blend)")
+    results.add_argument("--export", type=file_type(*EXPORT_SUFFIXES), metavar="OUT.bvh|.glb|.fbx", help="the captured motion for other programs")
+    results.add_argument("--report", type=file_type(".json"), metavar="OUT.json", help="what was captured and how long it took")
+    results.add_argument("--preview", type=file_type(".mp4"), metavar="OUT.mp4", help="the video beside the posed rig")
+    results.add_argument("--contact-sheet", type=file_type(".png"), metavar="OUT.png", help="some frames of the preview in one picture")
     results.add_argument("--keep-raw", action="store_true", help="also store the result as the model gave it, as a second action")
     settings = capture.add_argument_group("settings (default: those stored with the armature)")
     settings.add_argument("--model", metavar="NAME|PATH", help="a bundled model's name or a .safetensors file")
@@ -147,7 +150,7 @@ def capture(arguments: argparse.Namespace, loader: ModelLoader | None = None, la
     with Outputs() as outputs:
         places = {place: outputs.add(place) for place in _places(arguments)}
         prepared = prepare(scene, armature, options)
-        result = capture_job.run(prepared.request, CancelToken(), _ProgressLine(label), loader)
+        result = capture_job.run(prepared.request, CancelToken(), ProgressLine(label), loader)
         captured = finish(armature, prepared, result)
         started = time.perf_counter()
         _write(places, armature, prepared, captured, result.motion)
@@ -156,6 +159,14 @@ def capture(arguments: argparse.Namespace, loader: ModelLoader | None = None, la
             save_json(places[arguments.report], arguments.report, captured.report)
     for place in places:
         print(place)
+
+
+def capture_onto(scene: bpy.types.Scene, armature: bpy.types.Object, video: Path) -> float:
+    """Capture a video with what is stored with the armature; returns the frame of its first reference."""
+    arguments = make_parser().parse_args(["capture", "--video", str(video)])
+    prepared = prepare(scene, armature, options_of(arguments, scene, armature))
+    finish(armature, prepared, capture_job.run(prepared.request, CancelToken(), ProgressLine()))
+    return prepared.reference_frames[0]
 
 
 def open_scene(path: Path) -> None:
@@ -229,23 +240,3 @@ def _write(places: dict[Path, Path], armature: bpy.types.Object, prepared: Prepa
         if place.suffix in EXPORT_SUFFIXES:
             first, last = captured.report["frames"]["first"], captured.report["frames"]["last"]
             export_motion(bpy.context, armature, temporary, place, (floor(first), ceil(last)))
-
-
-class _ProgressLine:
-    """Stage and percentage on stderr: a line that is overwritten on a terminal, a line per stage and tenth elsewhere."""
-
-    def __init__(self, label: str = "") -> None:
-        self._shown: tuple[str, int] = ("", -1)
-        self._label = f"{label}  " if label else ""
-        self._terminal = sys.stderr.isatty() and not label
-
-    def __call__(self, progress: Progress) -> None:
-        step = int(progress.fraction * (100 if self._terminal else 10))
-        if (progress.stage, step) == self._shown:
-            return
-        self._shown = (progress.stage, step)
-        line = f"{progress.fraction:4.0%}  {progress.stage}"
-        if self._terminal:
-            print(f"\r{line:<70}", end="\n" if progress.fraction >= 1 else "", file=sys.stderr, flush=True)
-        else:
-            print(f"{self._label}{line}", file=sys.stderr, flush=True)
