@@ -16,9 +16,9 @@ from ..backend.errors import CaptureError
 from ..backend.kinematics import bone_rotations
 from ..backend.motion import Motion
 from .blender_versions import assigned_action
+from .control_writer import read_rig_or_controls, write_controls
 from .keyframe_writer import WriteResult, write_motion
 from .reference_reader import read_pose
-from .rig_reader import read_rig
 from .scene_camera import go_to, scene_fps, visiting_frames
 from .scene_capture import armature_problem, scene_unchanged
 
@@ -95,19 +95,24 @@ def retarget_action(scene: bpy.types.Scene, target: bpy.types.Object, driving: b
         raise CaptureError(f"{problem}.")
     first, last = options.frames or _range(driving)
     theirs, mine = read_pair(scene, target, driving, options.pair_frame)
+    _, controls = read_rig_or_controls(target)
     links = tuple(options.links) or propose(mine.anatomy(), theirs.anatomy())
     poses = _driving_poses(scene, target, driving, theirs, range(first, last + 1), options.pair_frame)
     motion = retarget(theirs, mine, links, _motion(poses, scene_fps(scene)), RetargetSettings(options.scale, options.travel, options.contacts))
     action, _ = assigned_action(driving)
     name = f"{action.name if action else driving.name} on {target.name}"
-    written = write_motion(target, mine.rig, motion, mine.pose, name=name, start_frame=first, scene_fps=scene_fps(scene))
+    fps = scene_fps(scene)
+    if controls is not None:
+        written, _ = write_controls(target, controls, motion, name=name, start_frame=first, scene_fps=fps)
+    else:
+        written = write_motion(target, mine.rig, motion, mine.pose, name=name, start_frame=first, scene_fps=fps)
     return Retargeted(written, links, theirs, mine, motion, poses)
 
 
 def _posed(armature: bpy.types.Object) -> Posed:
     from ..backend.retarget.transfer import Posed
 
-    rig = read_rig(armature)
+    rig, _ = read_rig_or_controls(armature)
     if not rig.driven.any():
         raise CaptureError(f"No bone of '{armature.name}' can be used: {rig.reasons[0]}. Bind a mesh to the armature, or choose another armature.")
     # as it stands at that time, which may move
