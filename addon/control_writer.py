@@ -12,7 +12,8 @@ from mathutils import Matrix, Quaternion, Vector
 
 from ..backend.motion import Motion
 from ..backend.rig import Rig
-from .control_plan import Chain, ControlPlan, evaluated_bones, has_controls, posing, read_control_plan, rigid
+from .control_plan import Chain, ControlPlan, has_controls, read_control_plan
+from .control_probe import evaluated_bones, posing, rigid
 from .keyframe_writer import Channel, WriteResult, write_channels
 from .rig_reader import read_rig
 from .rotation_modes import channel_of, channel_values

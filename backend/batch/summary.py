@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -29,14 +30,16 @@ _STYLE = (
 def write_summary(folder: Path, jobs: Sequence[Job]) -> tuple[Path, Path]:
     """Write summary.html and summary.csv into the batch's folder from its journal and reports; returns their paths."""
     rows = [_row(folder, job) for job in jobs]
+    folder.mkdir(parents=True, exist_ok=True)
     page, table = folder / "summary.html", folder / "summary.csv"
-    partial = table.with_suffix(".csv.partial")
+    # several machines may write it at once
+    partial = table.with_suffix(f".csv.{os.getpid()}.partial")
     with partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
     partial.replace(table)
-    partial = page.with_suffix(".html.partial")
+    partial = page.with_suffix(f".html.{os.getpid()}.partial")
     partial.write_text("<!DOCTYPE html>\n" + ElementTree.tostring(_page(folder, jobs, rows), "unicode", method="html"), "utf-8")
     partial.replace(page)
     return page, table

@@ -150,7 +150,7 @@ def test_artists_control_rigs(scene: bpy.types.Scene, file: str) -> None:
 def test_rigify(scene: bpy.types.Scene) -> None:
     """A generated human: poses that its own controls can make come back exactly, with FK switched on."""
     import addon_utils
-    from mocap_anything.addon.control_plan import evaluated_bones, posing, rigid
+    from mocap_anything.addon.control_probe import evaluated_bones, posing, rigid
     from mocap_anything.addon.control_writer import read_rig_or_controls, write_controls
     from mocap_anything.backend.kinematics import bone_rotations
     from mocap_anything.backend.motion import Motion
