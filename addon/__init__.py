@@ -15,16 +15,30 @@ def register() -> None:
     """Make the extension known to Blender. Imports happen here, so that a part of the package can be used without the rest."""
     import bpy
 
-    from . import capture_job, capture_operator, command_line, operators, panels, preferences, properties
+    from . import (
+        capture_job,
+        capture_operator,
+        command_line,
+        operators,
+        panels,
+        preferences,
+        properties,
+        retarget_operators,
+        retarget_panel,
+        retarget_properties,
+    )
     from .diagnostics import start_logging, stop_logging
 
     start_logging()
     _undo.append(stop_logging)
-    for cls in (*properties.CLASSES, *preferences.CLASSES, *operators.CLASSES, *capture_operator.CLASSES, *panels.CLASSES):
+    classes = (*properties.CLASSES, *preferences.CLASSES, *operators.CLASSES, *capture_operator.CLASSES, *panels.CLASSES)
+    for cls in (*classes, *retarget_properties.CLASSES, *retarget_operators.CLASSES, *retarget_panel.CLASSES):
         bpy.utils.register_class(cls)
         _undo.append(partial(bpy.utils.unregister_class, cls))
     bpy.types.Object.mocap_anything = bpy.props.PointerProperty(name="Capture from Video", type=properties.CaptureProperties)
     _undo.append(lambda: delattr(bpy.types.Object, "mocap_anything"))
+    bpy.types.Object.mocap_anything_retarget = bpy.props.PointerProperty(name="Retarget Action", type=retarget_properties.RetargetProperties)
+    _undo.append(lambda: delattr(bpy.types.Object, "mocap_anything_retarget"))
     command = bpy.utils.register_cli_command(command_line.COMMAND, command_line.main)
     _undo.append(lambda: bpy.utils.unregister_cli_command(command))
     bpy.types.VIEW3D_MT_pose.append(capture_operator.draw_menu_item)

@@ -13,7 +13,7 @@ from ..backend.errors import CaptureCancelled
 from ..backend.progress import CancelToken, Progress
 
 if TYPE_CHECKING:
-    from ..backend.capture import CaptureRequest, CaptureResult
+    from ..backend.capture import CaptureRequest, CaptureResult, ModelLoader
 
 log = logging.getLogger(__name__)
 
@@ -97,11 +97,13 @@ def stop_running() -> None:
         job.join(5.0)
 
 
-def run(request: CaptureRequest, token: CancelToken, on_progress: Callable[[Progress], None]) -> CaptureResult:
+def run(
+    request: CaptureRequest, token: CancelToken, on_progress: Callable[[Progress], None], loader: ModelLoader | None = None
+) -> CaptureResult:
     """The whole capture in the calling thread. Raises CaptureError or CaptureCancelled."""
     from ..backend.capture import capture
 
-    steps: Generator[Progress, None, CaptureResult] = capture(request, token)
+    steps: Generator[Progress, None, CaptureResult] = capture(request, token, loader)
     while True:
         try:
             progress = next(steps)

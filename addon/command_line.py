@@ -11,21 +11,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil, floor
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import bpy
 
+from ..backend.batch.jobs import JobsError
 from ..backend.errors import CaptureCancelled, CaptureError
-from ..backend.progress import CancelToken, Progress
+from ..backend.progress import CancelToken
 from ..backend.settings import CaptureSettings
 from . import capture_job
 from .diagnostics import set_log_level
 from .export import EXPORT_SUFFIXES, Outputs, export_motion, save_json, save_scene, writing
 from .preferences import DEVICES, preferences
+from .progress_line import ProgressLine
 from .properties import REFERENCE_KINDS, ROOT_ROTATIONS, ROOT_TRAVELS, first_frame, settings_of
 from .scene_capture import Captured, CaptureOptions, Prepared, finish, keyed_poses, prepare, resolve_model
 
 if TYPE_CHECKING:
+    from ..backend.capture import ModelLoader
     from ..backend.motion import Motion
 
 log = logging.getLogger(__name__)
@@ -34,14 +37,19 @@ COMMAND = "mocap_anything"
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
+class UsageError(Exception):
+    """What was typed is not understood."""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """One line, as every other error."""
-        raise SystemExit(_complain(f"{message} (see --help)", USAGE))
+        raise UsageError(message)
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"{COMMAND}: error: {' '.join(message.split())}", file=sys.stderr)
+    """Tell in one line; a list of faults keeps its lines."""
+    lines = [" ".join(line.split()) if number == 0 else line for number, line in enumerate(message.split("\n"))]
+    print(f"{COMMAND}: error: " + "\n".join(lines), file=sys.stderr)
     return code
 
 
@@ -54,7 +62,8 @@ def _box(text: str) -> tuple[float, float, float, float]:
     return x, y, width, height
 
 
-def _file(*suffixes: str) -> Callable[[str], Path]:
+def file_type(*suffixes: str) -> Callable[[str], Path]:
+    """A parser of paths that end in one of the suffixes."""
     def parse(text: str) -> Path:
         if Path(text).suffix not in suffixes:
             raise argparse.ArgumentTypeError(f"'{text}' does not end in {' or '.join(suffixes)}")
@@ -64,10 +73,19 @@ def _file(*suffixes: str) -> Callable[[str], Path]:
 
 
 def make_parser() -> argparse.ArgumentParser:
+    from . import batch_command, retarget_command
+
     parser = _Parser(prog=COMMAND, description="Capture a video's motion onto a rig.")
-    capture = parser.add_subparsers(dest="action", required=True, metavar="capture", parser_class=_Parser).add_parser(
-        "capture", help="capture a clip onto an armature of a scene", description="Capture a clip onto an armature of a scene."
-    )
+    commands = parser.add_subparsers(dest="action", required=True, metavar="capture|retarget|batch", parser_class=_Parser)
+    _add_capture(commands)
+    retarget_command.add_parser(commands)
+    batch_command.add_parser(commands)
+    return parser
+
+
+def _add_capture(commands: Any) -> None:
+    help_text = "capture a clip onto an armature of a scene"
+    capture = commands.add_parser("capture", help=help_text, description=f"{help_text.capitalize()}.", allow_abbrev=False)
     capture.add_argument("scene", nargs="?", type=Path, metavar="SCENE.blend", help="the scene (default: the file that Blender has open)")
     capture.add_argument("--video", required=True, type=Path, metavar="CLIP", help="video file, image of a numbered sequence, or folder of images")
     capture.add_argument("--armature", metavar="NAME", help="default: the only armature, else the active one")
@@ -75,11 +93,11 @@ def make_parser() -> argparse.ArgumentParser:
     capture.add_argument("--reference-kind", choices=[kind for kind, *_ in REFERENCE_KINDS], help="default: aligned if the scene camera fits the clip")
     capture.add_argument("--start-frame", type=float, metavar="N", help="scene frame of the video's first frame (default: the scene's start)")
     results = capture.add_argument_group("results")
-    results.add_argument("--output", type=_file(".blend"), metavar="OUT.blend", help="the scene with the new action (default: SCENE_captured.blend)")
-    results.add_argument("--export", type=_file(*EXPORT_SUFFIXES), metavar="OUT.bvh|.glb|.fbx", help="the captured motion for other programs")
-    results.add_argument("--report", type=_file(".json"), metavar="OUT.json", help="what was captured and how long it took")
-    results.add_argument("--preview", type=_file(".mp4"), metavar="OUT.mp4", help="the video beside the posed rig")
-    results.add_argument("--contact-sheet", type=_file(".png"), metavar="OUT.png", help="some frames of the preview in one picture")
+    results.add_argument("--output", type=file_type(".blend"), metavar="OUT.blend", help="the scene with the new action (default: SCENE_captured.blend)")
+    results.add_argument("--export", type=file_type(*EXPORT_SUFFIXES), metavar="OUT.bvh|.glb|.fbx", help="the captured motion for other programs")
+    results.add_argument("--report", type=file_type(".json"), metavar="OUT.json", help="what was captured and how long it took")
+    results.add_argument("--preview", type=file_type(".mp4"), metavar="OUT.mp4", help="the video beside the posed rig")
+    results.add_argument("--contact-sheet", type=file_type(".png"), metavar="OUT.png", help="some frames of the preview in one picture")
     results.add_argument("--keep-raw", action="store_true", help="also store the result as the model gave it, as a second action")
     settings = capture.add_argument_group("settings (default: those stored with the armature)")
     settings.add_argument("--model", metavar="NAME|PATH", help="a bundled model's name or a .safetensors file")
@@ -92,31 +110,38 @@ def make_parser() -> argparse.ArgumentParser:
     settings.add_argument("--trim-end", type=float, metavar="SECONDS")
     settings.add_argument("--crop", type=_box, metavar="X,Y,W,H", help="the subject at the first reference, in pixels")
     capture.add_argument("--verbose", action="store_true", help="log what happens, and show where an error comes from")
-    return parser
+    capture.set_defaults(run=_run_capture)
 
 
 def main(argv: Sequence[str]) -> int:
     """Run a command; returns the exit code, 0 only if every result was written."""
     try:
         arguments = make_parser().parse_args(list(argv))
+    except UsageError as error:
+        return _complain(f"{error} (see --help)", USAGE)
     except SystemExit as stop:
         return int(stop.code or 0)
     set_log_level("DEBUG" if arguments.verbose else "WARNING")
     try:
-        capture(arguments)
+        code: int = arguments.run(arguments)
     except (CaptureError, CaptureCancelled, KeyboardInterrupt, Exception) as error:
         if arguments.verbose:
             traceback.print_exc()
         if isinstance(error, CaptureCancelled | KeyboardInterrupt):
             return _complain("cancelled, nothing was written", INTERRUPTED)
         if isinstance(error, CaptureError):
-            return _complain(str(error), FAILED)
+            return _complain(str(error), USAGE if isinstance(error, JobsError) else FAILED)
         return _complain(f"unexpected {type(error).__name__}: {error}. Run again with --verbose and report it", FAILED)
+    return code
+
+
+def _run_capture(arguments: argparse.Namespace) -> int:
+    capture(arguments)
     return 0
 
 
-def capture(arguments: argparse.Namespace) -> None:
-    """Open, prepare, run, write."""
+def capture(arguments: argparse.Namespace, loader: ModelLoader | None = None, label: str = "") -> None:
+    """Open, prepare, run, write. loader: reads the model, where it is kept for the next capture. label: before lines of progress."""
     if arguments.scene is not None:
         open_scene(arguments.scene)
     scene = bpy.context.scene
@@ -125,7 +150,7 @@ def capture(arguments: argparse.Namespace) -> None:
     with Outputs() as outputs:
         places = {place: outputs.add(place) for place in _places(arguments)}
         prepared = prepare(scene, armature, options)
-        result = capture_job.run(prepared.request, CancelToken(), _ProgressLine())
+        result = capture_job.run(prepared.request, CancelToken(), ProgressLine(label), loader)
         captured = finish(armature, prepared, result)
         started = time.perf_counter()
         _write(places, armature, prepared, captured, result.motion)
@@ -134,6 +159,14 @@ def capture(arguments: argparse.Namespace) -> None:
             save_json(places[arguments.report], arguments.report, captured.report)
     for place in places:
         print(place)
+
+
+def capture_onto(scene: bpy.types.Scene, armature: bpy.types.Object, video: Path) -> float:
+    """Capture a video with what is stored with the armature; returns the frame of its first reference."""
+    arguments = make_parser().parse_args(["capture", "--video", str(video)])
+    prepared = prepare(scene, armature, options_of(arguments, scene, armature))
+    finish(armature, prepared, capture_job.run(prepared.request, CancelToken(), ProgressLine()))
+    return prepared.reference_frames[0]
 
 
 def open_scene(path: Path) -> None:
@@ -207,22 +240,3 @@ def _write(places: dict[Path, Path], armature: bpy.types.Object, prepared: Prepa
         if place.suffix in EXPORT_SUFFIXES:
             first, last = captured.report["frames"]["first"], captured.report["frames"]["last"]
             export_motion(bpy.context, armature, temporary, place, (floor(first), ceil(last)))
-
-
-class _ProgressLine:
-    """Stage and percentage on stderr: a line that is overwritten on a terminal, a line per stage and tenth elsewhere."""
-
-    def __init__(self) -> None:
-        self._shown: tuple[str, int] = ("", -1)
-        self._terminal = sys.stderr.isatty()
-
-    def __call__(self, progress: Progress) -> None:
-        step = int(progress.fraction * (100 if self._terminal else 10))
-        if (progress.stage, step) == self._shown:
-            return
-        self._shown = (progress.stage, step)
-        line = f"{progress.fraction:4.0%}  {progress.stage}"
-        if self._terminal:
-            print(f"\r{line:<70}", end="\n" if progress.fraction >= 1 else "", file=sys.stderr, flush=True)
-        else:
-            print(line, file=sys.stderr, flush=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,7 @@ class WriteResult:
 
 
 @dataclass(frozen=True, eq=False)
-class _Channel:
+class Channel:
     """Values (K, n) of one property of a bone: K is the number of frames, or 1 where the value is constant."""
 
     bone: bpy.types.PoseBone
@@ -59,7 +59,12 @@ def write_motion(
     reference_pose = np.asarray(reference_pose, np.float64)
     tracks = bone_tracks(rig, motion, reference_pose, _static_basis(rig, bones, present, reference_pose))
     found = list(_channels(armature, rig, bones, tracks, take_apart(present)))
-    frames = start_frame + motion.times * scene_fps
+    return write_channels(armature, name, found, start_frame + motion.times * scene_fps)
+
+
+def write_channels(armature: bpy.types.Object, name: str, found: Sequence[Channel], frames: np.ndarray) -> WriteResult:
+    """Key channels on frames (K,) in a new action and stash the old one; on any failure the armature is as it was."""
+    expect_writable(armature)
     action, slot = _new_action(armature, name)
     try:
         keys = _fill(blender_versions.channels(action, slot, ensure=True), found, frames)
@@ -72,7 +77,8 @@ def write_motion(
     return WriteResult(action, written, keys)
 
 
-def _bones_to_write(armature: bpy.types.Object, rig: Rig) -> list[bpy.types.PoseBone]:
+def expect_writable(armature: bpy.types.Object) -> None:
+    """Raise CaptureError where the armature cannot be keyed."""
     if armature.library is not None:
         raise CaptureError(
             f"'{armature.name}' is linked from another file and cannot be keyed here. "
@@ -82,6 +88,10 @@ def _bones_to_write(armature: bpy.types.Object, rig: Rig) -> list[bpy.types.Pose
         raise CaptureError(
             f"An action of '{armature.name}' is being tweaked in the Nonlinear Animation editor. Leave tweak mode (Tab there), then capture again."
         )
+
+
+def _bones_to_write(armature: bpy.types.Object, rig: Rig) -> list[bpy.types.PoseBone]:
+    expect_writable(armature)
     missing = [bone for bone in rig.names if bone not in armature.pose.bones]
     if missing:
         raise CaptureError(f"The bone '{missing[0]}' of '{armature.name}' is gone since the capture began. Capture again.")
@@ -96,7 +106,7 @@ def _static_basis(rig: Rig, bones: list[bpy.types.PoseBone], present: np.ndarray
 
 def _channels(
     armature: bpy.types.Object, rig: Rig, bones: list[bpy.types.PoseBone], tracks: BoneTracks, present: Basis
-) -> Iterator[_Channel]:
+) -> Iterator[Channel]:
     """What is keyed: driven bones that move, and constants that would else be lost with the old action."""
     data = armature.animation_data
     layered = data is not None and any(not track.mute and len(track.strips) for track in data.nla_tracks)
@@ -106,14 +116,14 @@ def _channels(
         bone = bones[index]
         rotation = tracks.rotation[:, index] if still[index] is None else still[index][None]
         if len(rotation) > 1 or layered or not _same_rotation(rotation[0], present.rotation[index]) or not _same_rotation(rotation[0], _UNTURNED):
-            yield _Channel(bone, channel_of(bone.rotation_mode), channel_values(rotation, bone.rotation_mode))
+            yield Channel(bone, channel_of(bone.rotation_mode), channel_values(rotation, bone.rotation_mode))
         if not bone.bone.use_connect:
             location = tracks.location[:, index] if travel[index] else tracks.location[:1, index]
             if len(location) > 1 or layered or _differs(location[0], present.location[index], 0.0, rig.size):
-                yield _Channel(bone, "location", location)
+                yield Channel(bone, "location", location)
         scale = reference.scale[index]
         if layered or _differs(scale, present.scale[index], 1.0, 1.0):
-            yield _Channel(bone, "scale", scale[None])
+            yield Channel(bone, "scale", scale[None])
 
 
 def _differs(value: np.ndarray, present: np.ndarray, rest: float, unit: float) -> bool:
@@ -156,7 +166,7 @@ def _is_of_bone(curve: bpy.types.FCurve) -> bool:
     return str(curve.data_path).startswith("pose.bones[")
 
 
-def _fill(bag: Any, found: list[_Channel], frames: np.ndarray) -> int:
+def _fill(bag: Any, found: Sequence[Channel], frames: np.ndarray) -> int:
     """Write all curves and return the number of keys. Linear, since there is a key for every frame of the clip."""
     coordinates = np.empty((len(frames), 2), np.float32)
     coordinates[:, 0] = frames
@@ -164,7 +174,8 @@ def _fill(bag: Any, found: list[_Channel], frames: np.ndarray) -> int:
     keys = 0
     for channel in found:
         count, components = channel.values.shape
-        path = channel.bone.path_from_id(channel.name)
+        # a custom property is `["name"]`, one of a constraint's `constraints["name"].property`
+        path = f"{channel.bone.path_from_id()}{'' if channel.name.startswith('[') else '.'}{channel.name}"
         for component in range(components):
             coordinates[:count, 1] = channel.values[:, component]
             curve = blender_versions.new_fcurve(bag, path, component, channel.bone.name)

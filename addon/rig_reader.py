@@ -35,18 +35,18 @@ def read_rig(armature_object: bpy.types.Object, depsgraph: bpy.types.Depsgraph |
     depsgraph = depsgraph or bpy.context.evaluated_depsgraph_get()
     if abs(armature_object.evaluated_get(depsgraph).matrix_world.to_3x3().determinant()) == 0:
         raise CaptureError(f'The armature "{armature_object.name}" is scaled to nothing. Set its object scale to a value other than zero.')
-    bones = _in_order(armature_object.data)
+    bones = bones_in_order(armature_object.data)
     names = tuple(bone.name for bone in bones)
     index = {name: i for i, name in enumerate(names)}
     parents = np.array([index[bone.parent.name] if bone.parent else -1 for bone in bones], np.int32)
     rest = np.array([np.array(bone.matrix_local, np.float64) for bone in bones])
     mesh, held = read_mesh(armature_object, names, rest, depsgraph)
     deforms = np.array([bone.use_deform for bone in bones])
-    driven, reasons = _driven(parents, held, deforms, _constrained(armature_object, index), mesh is not None)
-    carriers = infer_carriers(parents, rest, _ends(bones, parents, rest, mesh, driven), driven, mesh)
+    driven, reasons = _driven(parents, held, deforms, constraint_reasons(armature_object, index), mesh is not None)
+    carriers = infer_carriers(parents, rest, bone_ends(bones, parents, rest, mesh, driven), driven, mesh)
     return Rig(
         # Once it is known that a shin carries a foot, the shin points to that foot.
-        names, parents, carriers, rest, _ends(bones, carriers, rest, mesh, driven), driven, tuple(reasons),
+        names, parents, carriers, rest, bone_ends(bones, carriers, rest, mesh, driven), driven, tuple(reasons),
         np.array([bone.use_inherit_rotation for bone in bones]), np.array([bone.use_local_location for bone in bones]),
         tuple(bone.inherit_scale for bone in bones), mesh,
     )
@@ -57,7 +57,7 @@ def report(rig: Rig) -> list[tuple[str, bool, str]]:
     return [(name, bool(driven), reason) for name, driven, reason in zip(rig.names, rig.driven, rig.reasons, strict=True)]
 
 
-def _in_order(data: bpy.types.Armature) -> list[bpy.types.Bone]:
+def bones_in_order(data: bpy.types.Armature) -> list[bpy.types.Bone]:
     """Bones parents before children, each root's tree in one piece."""
     order: list[bpy.types.Bone] = []
     waiting = [bone for bone in reversed(data.bones) if bone.parent is None]
@@ -68,7 +68,7 @@ def _in_order(data: bpy.types.Armature) -> list[bpy.types.Bone]:
     return order
 
 
-def _constrained(armature_object: bpy.types.Object, index: dict[str, int]) -> dict[int, str]:
+def constraint_reasons(armature_object: bpy.types.Object, index: dict[str, int]) -> dict[int, str]:
     """Why a bone's rotation is not its keys' own: the active constraint that sets it, by bone."""
     found: dict[int, str] = {}
     for pose_bone in armature_object.pose.bones:
@@ -120,7 +120,7 @@ def _skeleton(parents: np.ndarray, below: np.ndarray, deforms: np.ndarray) -> np
     return followed
 
 
-def _ends(bones: list[bpy.types.Bone], carriers: np.ndarray, rest: np.ndarray, mesh: Mesh | None, driven: np.ndarray) -> np.ndarray:
+def bone_ends(bones: list[bpy.types.Bone], carriers: np.ndarray, rest: np.ndarray, mesh: Mesh | None, driven: np.ndarray) -> np.ndarray:
     """(J, 3) where each bone points: its tail, unless what the bone carries or moves says otherwise.
 
     On the shared rigs every tail points as the artist's did, but imports invent the length of a last bone (glTF stores no tail: 1–9 % of

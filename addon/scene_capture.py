@@ -16,10 +16,11 @@ from mathutils import Vector
 from ..backend.errors import CaptureError
 from ..backend.settings import CaptureSettings
 from .blender_versions import assign_action, assigned_action
+from .control_writer import Fit, read_rig_or_controls, write_controls
 from .diagnostics import extension_version, missing_message
 from .keyframe_writer import WriteResult, write_motion
 from .reference_reader import read_pose, read_references, reference_frames
-from .rig_reader import read_rig, report
+from .rig_reader import report
 from .scene_camera import camera_track, default_camera, go_to, scene_fps, visiting_frames
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ..backend.motion import Motion
     from ..backend.rig import Rig
     from ..backend.video import Clip
+    from .control_plan import ControlPlan
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +56,17 @@ class CaptureOptions:
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that the backend needs, read from the scene; nothing after this reads bpy until the keys are written."""
+    """All that the backend needs, read from the scene; nothing after this reads bpy until the keys are written.
+
+    controls: how the rig's bones are moved, where its own controls do that; None where the bones are keyed themselves.
+    """
 
     request: CaptureRequest
     options: CaptureOptions
     reference_frames: tuple[float, ...]
     aligned: bool
     scene_fps: float
+    controls: ControlPlan | None = None
 
     @property
     def rig(self) -> Rig:
@@ -148,7 +154,7 @@ def prepare(scene: bpy.types.Scene, armature: bpy.types.Object, options: Capture
 
     clip = open_clip(options.clip)
     _check_trim(clip, options.settings)
-    rig = read_rig(armature)
+    rig, controls = read_rig_or_controls(armature)
     if not rig.driven.any():
         raise CaptureError(f"No bone of '{armature.name}' can be captured: {rig.reasons[0]}. Bind a mesh to the armature, or choose another armature.")
     aligned = options.reference_kind == "aligned" or (options.reference_kind == "auto" and picture_is_clips(scene, clip))
@@ -159,7 +165,7 @@ def prepare(scene: bpy.types.Scene, armature: bpy.types.Object, options: Capture
         references = tuple(read_references(armature, rig, scene, frames, clip, options.start_frame, aligned))
         camera = _camera(scene, armature, clip, options.start_frame, aligned)
     request = CaptureRequest(rig, clip, camera, references, options.settings, _up(armature))
-    return Prepared(request, options, tuple(float(frame) for frame in frames), aligned, scene_fps(scene))
+    return Prepared(request, options, tuple(float(frame) for frame in frames), aligned, scene_fps(scene), controls)
 
 
 def _camera(scene: bpy.types.Scene, armature: bpy.types.Object, clip: Clip, start_frame: float, aligned: bool) -> Camera:
@@ -182,29 +188,37 @@ def _check_trim(clip: Clip, settings: CaptureSettings) -> None:
 def finish(armature: bpy.types.Object, prepared: Prepared, result: CaptureResult) -> Captured:
     """Write the result onto the armature: the finished motion as its active action, the former one stashed on a muted NLA track."""
     names = tuple(bone.name for bone in armature.data.bones)
-    if set(names) != set(prepared.rig.names):
+    if set(names) != set(prepared.rig.names) and (prepared.controls is None or not set(names) >= set(prepared.rig.names)):
         raise CaptureError(f"The bones of '{armature.name}' were changed during the capture. Capture again.")
     name = prepared.clip.path.stem
-    written = _write(armature, prepared, result.motion, name)
+    written, fit = _write(armature, prepared, result.motion, name)
     finished, slot = assigned_action(armature)
     raw = None
     if prepared.options.keep_raw:
         # without an active action there is nothing to stash: the raw result lies beside the finished one, not below it
         assign_action(armature, None, None)
         try:
-            raw = _write(armature, prepared, result.raw, f"{name} raw").action
+            raw = _write(armature, prepared, result.raw, f"{name} raw")[0].action
         finally:
             assign_action(armature, finished, slot)
         # these hold them in the file and within reach of the panel
         armature.mocap_anything.finished_action, armature.mocap_anything.raw_action = finished, raw
-    return Captured(finished, raw, written, make_report(armature, prepared, result, finished))
+    return Captured(finished, raw, written, make_report(armature, prepared, result, finished) | _controls_report(fit))
 
 
-def _write(armature: bpy.types.Object, prepared: Prepared, motion: Motion, name: str) -> WriteResult:
-    reference_pose = prepared.request.references[0].pose
-    return write_motion(
-        armature, prepared.rig, motion, reference_pose, name=name, start_frame=prepared.options.start_frame, scene_fps=prepared.scene_fps
-    )
+def _write(armature: bpy.types.Object, prepared: Prepared, motion: Motion, name: str) -> tuple[WriteResult, Fit | None]:
+    start, fps = prepared.options.start_frame, prepared.scene_fps
+    if prepared.controls is not None:
+        return write_controls(armature, prepared.controls, motion, name=name, start_frame=start, scene_fps=fps)
+    return write_motion(armature, prepared.rig, motion, prepared.request.references[0].pose, name=name, start_frame=start, scene_fps=fps), None
+
+
+def _controls_report(fit: Fit | None) -> dict[str, Any]:
+    """How well a control rig stands as captured, nothing for other rigs."""
+    if fit is None:
+        return {}
+    told = {"largest_angle": round(fit.degrees, 3), "bone": fit.bone, "largest_distance": round(fit.distance, 5), "ik_keyed_off": list(fit.released)}
+    return {"controls": told}
 
 
 def keyed_poses(scene: bpy.types.Scene, armature: bpy.types.Object, prepared: Prepared, motion: Motion) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,8 @@ from .video import Clip
 _INSIDE = 0.1  # share of a reference's points that must lie in its picture
 MODELS = Path(__file__).resolve().parent.parent / "assets" / "models"
 _STAGES = {"load": 0.02, "follow": 0.38, "capture": 0.56, "finish": 0.04}  # shares of the progress bar
+
+ModelLoader = Callable[[Path, Any], Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +87,11 @@ def trimmed(clip: Clip, settings: CaptureSettings) -> range:
     return range(start, stop)
 
 
-def capture(request: CaptureRequest, cancel: CancelToken) -> Generator[Progress, None, CaptureResult]:
-    """Run a capture; raises CaptureError with what to change, CaptureCancelled when asked to stop."""
+def capture(request: CaptureRequest, cancel: CancelToken, loader: ModelLoader | None = None) -> Generator[Progress, None, CaptureResult]:
+    """Run a capture; raises CaptureError with what to change, CaptureCancelled when asked to stop.
+
+    loader: `load_model`, or something that keeps what it read for the next capture.
+    """
     from .device import choose_device, seed_everything
     from .model.checkpoint import load_model
     from .predictor import Predictor
@@ -96,7 +101,7 @@ def capture(request: CaptureRequest, cancel: CancelToken) -> Generator[Progress,
     with clock.stage("load"):
         device = choose_device(request.settings.device)
         seed_everything()
-        model = load_model(model_path(request.settings.model), device)
+        model = (loader or load_model)(model_path(request.settings.model), device)
         body = read_body(request.rig, model.config.surface_points)
         frames = trimmed(request.clip, request.settings)
         plans = _plan(request, body, frames)

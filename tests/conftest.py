@@ -52,6 +52,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def extension() -> Iterator[None]:
     """The extension, enabled as Blender enables an add-on."""
+    import bpy  # noqa: F401, I001 (what follows is within reach only then)
     import addon_utils
 
     assert addon_utils.enable("mocap_anything", default_set=True) is not None, "the extension does not enable"
@@ -207,3 +208,13 @@ def posed_rig(rig: bpy.types.Object, clip_file: Path, model_file: Path) -> bpy.t
     bpy.context.scene.frame_set(9)
     bpy.ops.armature.capture_reference_add()
     return rig
+
+
+@pytest.fixture
+def posed_file(posed_rig: bpy.types.Object, tmp_path: Path) -> Path:
+    """The posed worm as a file."""
+    import bpy
+
+    path = tmp_path / "posed.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True)
+    return path

@@ -16,13 +16,18 @@ _SETTLE = 0.04  # seconds over which contact is made or lifted
 
 def foot_points(rig: Rig, motion: Motion) -> np.ndarray:
     """(T, F, 3) ends of driven bones that carry no driven bone: what can touch the ground."""
+    last = leaves(rig)
+    inverse = np.linalg.inv(rig.rest[last])
+    local = np.einsum("jab,jb->ja", inverse[:, :3, :3], rig.ends[last]) + inverse[:, :3, 3]
+    return motion.heads[:, last] + np.einsum("tjab,jb->tja", motion.rotations[:, last], local)
+
+
+def leaves(rig: Rig) -> np.ndarray:
+    """(F,) driven bones that carry no driven bone, the bones of `foot_points`."""
     busy = np.zeros(len(rig), bool)
     carriers = rig.carriers[rig.driven]
     busy[carriers[carriers >= 0]] = True
-    leaves = np.flatnonzero(rig.driven & ~busy)
-    inverse = np.linalg.inv(rig.rest[leaves])
-    local = np.einsum("jab,jb->ja", inverse[:, :3, :3], rig.ends[leaves]) + inverse[:, :3, 3]
-    return motion.heads[:, leaves] + np.einsum("tjab,jb->tja", motion.rotations[:, leaves], local)
+    return np.flatnonzero(rig.driven & ~busy)
 
 
 def contact_weights(points: np.ndarray, times: np.ndarray, up: np.ndarray, size: float) -> np.ndarray:
@@ -34,15 +39,17 @@ def contact_weights(points: np.ndarray, times: np.ndarray, up: np.ndarray, size:
     return gaussian_in_time(times, low * slow, _SETTLE)
 
 
-def hold_contacts(rig: Rig, motion: Motion, up: np.ndarray) -> Motion:
+def hold_contacts(rig: Rig, motion: Motion, up: np.ndarray, weights: np.ndarray | None = None) -> Motion:
     """Shift all heads along the ground so that points in contact slide less.
 
+    weights: (T, F) as of `contact_weights`, where they are known from elsewhere.
     The shift's velocity is the opposite of the contacts' mean slide, and decays over a second: what the camera saw stays true on average.
     """
     if len(motion) < 3:
         return motion
     points = foot_points(rig, motion)
-    weights = contact_weights(points, motion.times, up, rig.size)
+    if weights is None:
+        weights = contact_weights(points, motion.times, up, rig.size)
     velocity = np.gradient(points, motion.times, axis=0)
     velocity = velocity - (velocity @ up)[..., None] * up
     mass = weights.sum(1)

@@ -114,13 +114,6 @@ def test_as_a_module_from_any_folder(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
-@pytest.fixture
-def posed_file(posed_rig: bpy.types.Object, tmp_path: Path) -> Path:
-    path = tmp_path / "posed.blend"
-    bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True)
-    return path
-
-
 def test_every_result_is_written(posed_file: Path, clip_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], file_state: State) -> None:
     import av
     from PIL import Image

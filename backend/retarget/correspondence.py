@@ -1,0 +1,159 @@
+"""A proposal of which bones move which: by topology, side, names and position, between any two bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from . import names
+from .anatomy import Anatomy, Limb
+from .links import Link
+
+# what speaks for two limbs being the same, against distances in shares of the size
+_SAME_KIND, _OTHER_KIND = 1.0, -1.5
+_SAME_NAME = 0.5
+_ATTACHED, _TIP, _LENGTH = 1.0, 0.6, 0.2
+_LEAST = -0.6  # limbs that are less alike than this are not the same
+# what speaks for two bones of a limb being the same, against their distance along it
+_ROLE, _ALONG, _LEAST_BONE = 1.0, 1.2, 0.05
+_TEMPLATE = 0.9  # of both rigs' bones, to be the same skeleton
+
+
+def propose(target: Anatomy, driving: Anatomy) -> tuple[Link, ...]:
+    """Links from the root outwards. Bones that nothing is found for are left out: they ride on what carries them."""
+    if same := _same_template(target, driving):
+        return same
+    links = list(_stem(target, driving))
+    for part in ("trunk", "neck", "tail"):
+        links += _middle(target, getattr(target, part), driving, getattr(driving, part))
+    for mine, theirs in _pairs(target, target.limbs, driving, driving.limbs):
+        links += _limb(target, mine, driving, theirs)
+    links += _others(target, driving, links)
+    return tuple(links)
+
+
+def _same_template(target: Anatomy, driving: Anatomy) -> tuple[Link, ...]:
+    """All bones of the same name, where nearly all of both rigs' are in the other too and hang from the same ones."""
+    theirs = {name: n for n, name in enumerate(driving.rig.names) if driving.rig.driven[n]}
+
+    def above(body: Anatomy, bone: int) -> str:
+        return body.rig.names[body.above[bone]] if body.above[bone] >= 0 else ""
+
+    wanted = np.flatnonzero(target.rig.driven)
+    same = [n for n in wanted if (other := theirs.get(target.rig.names[n])) is not None and above(target, n) == above(driving, other)]
+    enough = len(same) >= max(_TEMPLATE * len(wanted), _TEMPLATE * len(theirs), 2)
+    return tuple(Link.bone(target.rig.names[n], target.rig.names[n]) for n in same) if enough else ()
+
+
+def _name(body: Anatomy, bone: int) -> str:
+    return body.rig.names[bone]
+
+
+def _stem(target: Anatomy, driving: Anatomy) -> Iterator[Link]:
+    """Hub to hub; roots above them to each other."""
+    if len(target.stem) > 1 and len(driving.stem) > 1:
+        yield Link.bone(_name(target, target.stem[0]), _name(driving, driving.stem[0]))
+    yield Link.bone(_name(target, target.hub), _name(driving, driving.hub))
+
+
+def _middle(target: Anatomy, mine: Sequence[int], driving: Anatomy, theirs: Sequence[int]) -> Iterator[Link]:
+    """Chains of equal length bone by bone; others as chains, save a head, which has one bone to itself in both."""
+    if not mine or not theirs:
+        return
+    if len(mine) == len(theirs):
+        yield from (Link.bone(_name(target, a), _name(driving, b)) for a, b in zip(mine, theirs, strict=True))
+        return
+    head = all(names.kind([_name(body, bones[-1])]) == "head" for body, bones in ((target, mine), (driving, theirs)))
+    if head and len(mine) > 1 and len(theirs) > 1:
+        yield from _middle(target, mine[:-1], driving, theirs[:-1])
+        yield Link.bone(_name(target, mine[-1]), _name(driving, theirs[-1]))
+    elif head:
+        yield Link.bone(_name(target, mine[-1]), _name(driving, theirs[-1]))
+    else:
+        yield Link((_name(target, mine[0]), _name(target, mine[-1])), (_name(driving, theirs[0]), _name(driving, theirs[-1])))
+
+
+def _pairs(target: Anatomy, mine: Sequence[Limb], driving: Anatomy, theirs: Sequence[Limb]) -> list[tuple[Limb, Limb]]:
+    """Limbs of the same side that are most alike, best first, each once."""
+    scores = [
+        (_alike(target, a, driving, b), n, m) for n, a in enumerate(mine) for m, b in enumerate(theirs) if a.side == b.side
+    ]  # fmt: skip
+    found: list[tuple[Limb, Limb]] = []
+    taken: set[tuple[str, int]] = set()
+    for score, n, m in sorted(scores, key=lambda entry: (-entry[0], *entry[1:])):
+        if score > _LEAST and not {("a", n), ("b", m)} & taken:
+            taken |= {("a", n), ("b", m)}
+            found.append((mine[n], theirs[m]))
+    return found
+
+
+def _alike(target: Anatomy, mine: Limb, driving: Anatomy, theirs: Limb) -> float:
+    first, second = (names.kind([_name(body, b) for b in limb.bones]) for body, limb in ((target, mine), (driving, theirs)))
+    score = 0.0
+    if first and second:
+        score += _SAME_KIND if first == second else _OTHER_KIND
+    score += _SAME_NAME * max(names.likeness(_name(target, a), _name(driving, b)) for a in mine.bones for b in theirs.bones)
+    begin = target.place(target.heads[mine.bones[0]]) - driving.place(driving.heads[theirs.bones[0]])
+    end = target.place(target.ends[mine.bones[-1]]) - driving.place(driving.ends[theirs.bones[-1]])
+    lengths = np.array([target.length(mine.bones).sum() / target.size, driving.length(theirs.bones).sum() / driving.size])
+    return float(score - _ATTACHED * np.linalg.norm(begin) - _TIP * np.linalg.norm(end) - _LENGTH * abs(np.log(lengths[0] / lengths[1])))
+
+
+def _limb(target: Anatomy, mine: Limb, driving: Anatomy, theirs: Limb) -> Iterator[Link]:
+    """Bones of two limbs in order, then what hangs off them."""
+    yield from (Link.bone(_name(target, a), _name(driving, b)) for a, b in _aligned(target, mine.bones, driving, theirs.bones))
+    for a, b in _pairs(target, mine.children, driving, theirs.children):
+        yield from _limb(target, a, driving, b)
+
+
+def _aligned(target: Anatomy, mine: Sequence[int], driving: Anatomy, theirs: Sequence[int]) -> list[tuple[int, int]]:
+    """Pairs in the same order along both chains with the highest sum of likeness (Needleman and Wunsch 1970, gaps cost nothing)."""
+    if len(mine) == len(theirs) and all(_agree(_name(target, a), _name(driving, b)) for a, b in zip(mine, theirs, strict=True)):
+        return list(zip(mine, theirs, strict=True))
+    along = [np.cumsum(body.length(tuple(bones))) - body.length(tuple(bones)) / 2 for body, bones in ((target, mine), (driving, theirs))]
+    along = [line / body.length(tuple(bones)).sum() for line, body, bones in zip(along, (target, driving), (mine, theirs), strict=True)]
+    best = np.zeros((len(mine) + 1, len(theirs) + 1))
+    gain = np.empty((len(mine), len(theirs)))
+    for n, a in enumerate(mine):
+        for m, b in enumerate(theirs):
+            roles = names.role(_name(target, a)), names.role(_name(driving, b))
+            role = 0.0 if min(roles) < 0 else _ROLE if roles[0] == roles[1] else -_ROLE
+            gain[n, m] = 1 + role + names.likeness(_name(target, a), _name(driving, b)) - _ALONG * abs(along[0][n] - along[1][m])
+            best[n + 1, m + 1] = max(best[n, m + 1], best[n + 1, m], best[n, m] + gain[n, m])
+    found, n, m = [], len(mine), len(theirs)
+    while n and m:
+        if best[n, m] == best[n - 1, m]:
+            n -= 1
+        elif best[n, m] == best[n, m - 1]:
+            m -= 1
+        else:
+            n, m = n - 1, m - 1
+            if gain[n, m] > _LEAST_BONE:
+                found.append((mine[n], theirs[m]))
+    return found[::-1]
+
+
+def _agree(a: str, b: str) -> bool:
+    roles = names.role(a), names.role(b)
+    return roles[0] == roles[1] or min(roles) < 0
+
+
+def _others(target: Anatomy, driving: Anatomy, links: Sequence[Link]) -> Iterator[Link]:
+    """What is left and is called the same on both: jaws, hair, helpers of the trunk."""
+    taken = {name for link in links for name in _between(target, link.target)}
+    used = {name for link in links for name in _between(driving, link.driving)}
+    free = {_plain(n): n for n, d in zip(driving.rig.names, driving.rig.driven, strict=True) if d and n not in used}
+    for name, driven in zip(target.rig.names, target.rig.driven, strict=True):
+        if driven and name not in taken and _plain(name) in free:
+            yield Link.bone(name, free[_plain(name)])
+
+
+def _plain(name: str) -> tuple[object, ...]:
+    """A name as people say it: words, number and side."""
+    return (*names.words(name), "".join(letter for letter in name if letter.isdigit()), names.side(name))
+
+
+def _between(body: Anatomy, ends: tuple[str, str]) -> set[str]:
+    first, last = (body.rig.names.index(name) for name in ends)
+    return {body.rig.names[b] for b in np.flatnonzero(body.below[first] & body.below[:, last])} | set(ends)

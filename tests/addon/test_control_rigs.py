@@ -1,0 +1,192 @@
+"""Control rigs: keys land on the controls, and the deform bones stand as they were captured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+from mathutils import Quaternion
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "rigs"
+
+
+def controlled_worm(worm: bpy.types.Object) -> None:
+    """Hang the worm's three segments on controls in three ways: Copy Rotation, Child Of, and drivers."""
+    bpy.context.view_layer.objects.active = worm
+    bpy.ops.object.mode_set(mode="EDIT")
+    edit = worm.data.edit_bones
+    for index in range(3):
+        bone = edit.new(f"Control {index}")
+        bone.head, bone.tail = (0, 0, index), (0, 0, index + 0.4)
+        bone.parent = edit[f"Control {index - 1}"] if index else None
+    for index in range(3):
+        edit[f"Segment {index}"].use_connect = False
+    bpy.ops.object.mode_set(mode="OBJECT")
+    for index in range(3):
+        worm.data.bones[f"Control {index}"].use_deform = False
+    first = worm.pose.bones["Segment 0"].constraints.new("CHILD_OF")
+    first.target, first.subtarget = worm, "Control 0"
+    first.inverse_matrix = worm.data.bones["Control 0"].matrix_local.inverted()
+    second = worm.pose.bones["Segment 1"].constraints.new("COPY_ROTATION")
+    second.target, second.subtarget, second.mix_mode, second.target_space, second.owner_space = worm, "Control 1", "REPLACE", "LOCAL_OWNER_ORIENT", "LOCAL"
+    drive(worm)
+    bpy.context.view_layer.update()
+
+
+def drive(worm: bpy.types.Object) -> None:
+    """The last segment's angles are its control's, by drivers without Python."""
+    segment, control = worm.pose.bones["Segment 2"], worm.pose.bones["Control 2"]
+    worm.data.bones["Control 2"].use_inherit_rotation = True
+    segment.rotation_mode = control.rotation_mode = "QUATERNION"
+    for component in range(4):
+        driver = segment.driver_add("rotation_quaternion", component).driver
+        driver.type = "AVERAGE"
+        variable = driver.variables.new()
+        variable.targets[0].id = worm
+        variable.targets[0].data_path = f'pose.bones["Control 2"].rotation_quaternion[{component}]'
+
+
+def wiggle(plan: object, reference: np.ndarray, frames: int = 6) -> object:
+    """What a plain capture says: every driven bone turns about an axis of its own, the body travels, heads ride on their carriers."""
+    from mocap_anything.backend.finish.smoothing import from_local, to_local
+    from mocap_anything.backend.kinematics import bone_rotations, pose_along_carriers
+    from mocap_anything.backend.motion import Motion
+    from mocap_anything.backend.quaternions import power
+
+    rig, random = plan.rig, np.random.default_rng(0)
+    axes = np.linalg.qr(random.normal(size=(len(rig), 3, 3)))[0]
+    axes *= np.sign(np.linalg.det(axes))[:, None, None]
+    share = np.sin(np.linspace(0, 2 * np.pi, frames))
+    turns = np.where(rig.driven[None, :, None, None], np.stack([power(axes, 0.25 * value) for value in share]), np.eye(3))
+    rotations = from_local(rig, to_local(rig, bone_rotations(reference)) @ turns)
+    roots = np.broadcast_to(reference[:, :3, 3], (frames, len(rig), 3)) + (share * 0.05 * rig.size)[:, None, None]
+    heads = pose_along_carriers(rig, rotations, reference, roots)
+    return Motion(np.arange(frames) / 24, rotations, heads, np.zeros((frames, len(rig)), np.float32), np.full((frames, len(rig), 2), np.nan, np.float32))
+
+
+def off(armature: bpy.types.Object, plan: object, motion: object, start: int = 1) -> tuple[float, float]:
+    """Largest angle (degrees) and distance (share of the size) of a deform bone, as Blender plays the keys."""
+    from mocap_anything.addon.reference_reader import read_pose
+    from mocap_anything.backend.kinematics import bone_rotations
+
+    worst = np.zeros(2)
+    for index, time in enumerate(motion.times):
+        bpy.context.scene.frame_set(round(start + time * 24))
+        pose = read_pose(armature, plan.rig)
+        turned = np.swapaxes(bone_rotations(pose), -1, -2) @ motion.rotations[index]
+        angle = np.degrees(np.arccos(np.clip((np.trace(turned, axis1=-2, axis2=-1) - 1) / 2, -1, 1))).max()
+        worst = np.maximum(worst, [angle, np.linalg.norm(pose[:, :3, 3] - motion.heads[index], axis=-1).max() / plan.rig.size])
+    return float(worst[0]), float(worst[1])
+
+
+def keyed_bones(armature: bpy.types.Object) -> set[str]:
+    from mocap_anything.addon.blender_versions import assigned_action, channels
+
+    return {curve.data_path.split('"')[1] for curve in channels(*assigned_action(armature)).fcurves}
+
+
+def test_constraints_and_drivers(rig: bpy.types.Object) -> None:
+    from mocap_anything.addon.control_writer import read_rig_or_controls, write_controls
+    from mocap_anything.addon.reference_reader import read_pose
+
+    bpy.context.scene.render.fps = 24
+    controlled_worm(rig)
+    found, plan = read_rig_or_controls(rig)
+    assert plan is not None
+    assert {found.names[row]: control for row, control in plan.turns.items()} == {f"Segment {n}": f"Control {n}" for n in range(3)}
+    assert {found.names[row]: control for row, control in plan.moves.items()} == {"Segment 0": "Control 0"}
+    motion = wiggle(plan, read_pose(rig, found))
+    _, fit = write_controls(rig, plan, motion, name="wiggle", start_frame=1, scene_fps=24.0)
+    assert keyed_bones(rig) == {f"Control {n}" for n in range(3)}
+    degrees, distance = off(rig, plan, motion)
+    assert degrees < 1
+    assert distance < 0.01
+    assert fit.degrees == pytest.approx(degrees, abs=0.05)
+
+
+def test_looking_leaves_the_rig_as_it_is(rig: bpy.types.Object, file_state: object) -> None:
+    from mocap_anything.addon.control_plan import read_control_plan
+
+    controlled_worm(rig)
+    rig.pose.bones["Control 1"].rotation_quaternion = (0.9, 0.1, 0.2, 0.3)
+    rig.pose.bones["Control 1"].keyframe_insert("rotation_quaternion", frame=1)
+    bpy.context.view_layer.update()
+    before = file_state()
+    read_control_plan(rig)
+    after = file_state()
+    assert [key for key in before.keys() | after.keys() if before.get(key) != after.get(key)] == []
+
+
+def test_a_capture_lands_on_the_controls(posed_rig: bpy.types.Object) -> None:
+    controlled_worm(posed_rig)
+    assert bpy.ops.armature.capture_from_video() == {"FINISHED"}
+    assert keyed_bones(posed_rig) == {f"Control {n}" for n in range(3)}
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/rigs")
+@pytest.mark.parametrize("file", ["qfbx_horse/Horse.blend", "q_knight/KnightCharacter.blend", "q_dino_trex/Trex.blend", "q_enemy_snake/Snake.blend",
+                                  "q_enemy_spider/Spider.blend", "qfbx_cat/Cat.blend"])  # fmt: skip
+def test_artists_control_rigs(scene: bpy.types.Scene, file: str) -> None:
+    """IK legs with locked axes, poles, poles that several share: what IK cannot hold is keyed with its influence at zero."""
+    from mocap_anything.addon.control_writer import read_rig_or_controls, write_controls
+    from mocap_anything.addon.reference_reader import read_pose
+
+    bpy.ops.wm.open_mainfile(filepath=str(SHARED / file), load_ui=False, use_scripts=False)
+    bpy.context.scene.render.fps, bpy.context.scene.render.fps_base = 24, 1.0
+    armature = max((thing for thing in bpy.data.objects if thing.type == "ARMATURE"), key=lambda thing: len(thing.data.bones))
+    bpy.context.scene.frame_set(1)
+    found, plan = read_rig_or_controls(armature)
+    motion = wiggle(plan, read_pose(armature, found))
+    write_controls(armature, plan, motion, name="wiggle", start_frame=1, scene_fps=24.0)
+    degrees, distance = off(armature, plan, motion)
+    assert degrees < 1
+    assert distance < 0.01
+    assert {chain.target for chain in plan.chains} <= keyed_bones(armature), "a target stays at the foot, so that IK may be used again"
+
+
+def test_rigify(scene: bpy.types.Scene) -> None:
+    """A generated human: poses that its own controls can make come back exactly, with FK switched on."""
+    import addon_utils
+    from mocap_anything.addon.control_probe import evaluated_bones, posing, rigid
+    from mocap_anything.addon.control_writer import read_rig_or_controls, write_controls
+    from mocap_anything.backend.kinematics import bone_rotations
+    from mocap_anything.backend.motion import Motion
+
+    if addon_utils.enable("rigify", default_set=True) is None or not hasattr(bpy.types, "OBJECT_OT_armature_basic_human_metarig_add"):
+        pytest.skip("needs Rigify")
+    scene.render.fps = 24
+    bpy.ops.object.armature_basic_human_metarig_add()
+    bpy.ops.pose.rigify_generate()
+    armature = next(thing for thing in bpy.data.objects if thing.type == "ARMATURE" and thing.name.startswith("rig"))
+    found, plan = read_rig_or_controls(armature)
+    turns = {found.names[row]: control for row, control in plan.turns.items()}
+    assert {turns[f"DEF-{part}.L"] for part in ("thigh", "shin", "foot", "upper_arm", "forearm", "hand")} == {
+        f"{part}_fk.L" for part in ("thigh", "shin", "foot", "upper_arm", "forearm", "hand")
+    }
+    assert set(plan.moves.values()) == {"torso"}
+    poses, random = [], np.random.default_rng(1)
+    with posing(armature):
+        for bone, key, value in plan.switches:
+            armature.pose.bones[bone][key] = value
+        armature.update_tag()
+        axes = {name: random.normal(size=3) for name in [*turns.values(), "torso"]}
+        for share in np.sin(np.linspace(0, 2 * np.pi, 4)):
+            for name, axis in axes.items():
+                basis = Quaternion(axis, 0.35 * share).to_matrix().to_4x4()
+                basis.translation = (0.2 * share, 0.1, 0.1) if name == "torso" else (0, 0, 0)
+                armature.pose.bones[name].matrix_basis = basis
+            bones = evaluated_bones(armature)
+            poses.append([np.array(rigid(bones[name].matrix)) for name in found.names])
+    told = np.array(poses)
+    unknown = np.full((*told.shape[:2], 2), np.nan, np.float32)
+    motion = Motion(np.arange(len(told)) / 24, bone_rotations(told), told[..., :3, 3].copy(), np.zeros(told.shape[:2], np.float32), unknown)
+    write_controls(armature, plan, motion, name="posed", start_frame=1, scene_fps=24.0)
+    keyed = keyed_bones(armature)
+    assert not [name for name in keyed if name.startswith(("DEF-", "MCH-", "ORG-"))]
+    assert {"thigh_parent.L", "upper_arm_parent.R"} <= keyed, "IK_FK is keyed"
+    degrees, distance = off(armature, plan, motion)
+    assert degrees < 1
+    assert distance < 0.01
