@@ -244,6 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--baked", type=Path, help="folder of baked rigs; without it procedural creatures alone")
+    parser.add_argument("--any-licence", action="store_true", help="also learn from rigs that are not CC0: for a model that stays with you")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--from-model", type=Path, help="start from these weights")
     parser.add_argument("--motion-model", type=Path, help="take lifting and pose2rot from this model, as a run of stage motion left it")
@@ -267,7 +268,7 @@ def main() -> None:
     config = TrainConfig(stage=args.stage, stream=stream)
     if args.rate:
         config = replace(config, learning_rate=args.rate)
-    assets = training_assets(args.baked) if args.baked else []
+    assets = training_assets(args.baked, args.any_licence) if args.baked else []
     trainer = Trainer(config, args.out, assets)
     if args.from_model and trainer.step == 0:
         trainer.start_from(args.from_model)
