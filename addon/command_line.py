@@ -9,21 +9,21 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import ceil, floor
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import bpy
 
+from ..backend.bvh import ORDERS
 from ..backend.errors import CaptureCancelled, CaptureError
 from ..backend.progress import CancelToken, Progress
 from ..backend.settings import CaptureSettings
-from . import capture_job
+from . import capture_job, solve_command
 from .diagnostics import set_log_level
-from .export import EXPORT_SUFFIXES, Outputs, export_motion, save_json, save_scene, writing
+from .export import EXPORT_SUFFIXES, ExportOptions, Outputs, export_motion, save_json, save_scene, writing
 from .preferences import DEVICES, preferences
 from .properties import REFERENCE_KINDS, ROOT_ROTATIONS, ROOT_TRAVELS, first_frame, settings_of
-from .scene_capture import Captured, CaptureOptions, Prepared, finish, keyed_poses, prepare, resolve_model
+from .scene_capture import CaptureOptions, Prepared, finish, keyed_poses, prepare, resolve_model
 
 if TYPE_CHECKING:
     from ..backend.motion import Motion
@@ -65,19 +65,15 @@ def _file(*suffixes: str) -> Callable[[str], Path]:
 
 def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=COMMAND, description="Capture a video's motion onto a rig.")
-    capture = parser.add_subparsers(dest="action", required=True, metavar="capture", parser_class=_Parser).add_parser(
-        "capture", help="capture a clip onto an armature of a scene", description="Capture a clip onto an armature of a scene."
-    )
+    commands = parser.add_subparsers(dest="action", required=True, metavar="capture|solve", parser_class=_Parser)
+    capture = commands.add_parser("capture", help="capture a clip onto an armature of a scene", description="Capture a clip onto an armature of a scene.")
     capture.add_argument("scene", nargs="?", type=Path, metavar="SCENE.blend", help="the scene (default: the file that Blender has open)")
     capture.add_argument("--video", required=True, type=Path, metavar="CLIP", help="video file, image of a numbered sequence, or folder of images")
     capture.add_argument("--armature", metavar="NAME", help="default: the only armature, else the active one")
     capture.add_argument("--reference-frames", type=_numbers, metavar="1,40", help="default: those stored in the file, else the only keyed frame")
     capture.add_argument("--reference-kind", choices=[kind for kind, *_ in REFERENCE_KINDS], help="default: aligned if the scene camera fits the clip")
     capture.add_argument("--start-frame", type=float, metavar="N", help="scene frame of the video's first frame (default: the scene's start)")
-    results = capture.add_argument_group("results")
-    results.add_argument("--output", type=_file(".blend"), metavar="OUT.blend", help="the scene with the new action (default: SCENE_captured.blend)")
-    results.add_argument("--export", type=_file(*EXPORT_SUFFIXES), metavar="OUT.bvh|.glb|.fbx", help="the captured motion for other programs")
-    results.add_argument("--report", type=_file(".json"), metavar="OUT.json", help="what was captured and how long it took")
+    results = _add_results(capture, "captured")
     results.add_argument("--preview", type=_file(".mp4"), metavar="OUT.mp4", help="the video beside the posed rig")
     results.add_argument("--contact-sheet", type=_file(".png"), metavar="OUT.png", help="some frames of the preview in one picture")
     results.add_argument("--keep-raw", action="store_true", help="also store the result as the model gave it, as a second action")
@@ -91,8 +87,23 @@ def make_parser() -> argparse.ArgumentParser:
     settings.add_argument("--trim-start", type=float, metavar="SECONDS")
     settings.add_argument("--trim-end", type=float, metavar="SECONDS")
     settings.add_argument("--crop", type=_box, metavar="X,Y,W,H", help="the subject at the first reference, in pixels")
-    capture.add_argument("--verbose", action="store_true", help="log what happens, and show where an error comes from")
+    solve = commands.add_parser("solve", help="key an armature from 3D tracks of its joints", description="Key an armature from 3D tracks of its joints.")
+    solve_command.add_arguments(solve)
+    _add_results(solve, "solved")
+    for command in (capture, solve):
+        command.add_argument("--verbose", action="store_true", help="log what happens, and show where an error comes from")
     return parser
+
+
+def _add_results(command: argparse.ArgumentParser, done: str) -> argparse._ArgumentGroup:
+    """Files that every command can write."""
+    results = command.add_argument_group("results")
+    results.add_argument("--output", type=_file(".blend"), metavar="OUT.blend", help=f"the scene with the new action (default: SCENE_{done}.blend)")
+    results.add_argument("--export", type=_file(*EXPORT_SUFFIXES), metavar="OUT" + "|".join(EXPORT_SUFFIXES), help="the motion for other programs")
+    results.add_argument("--export-fps", type=float, metavar="N", help="frames a second of an exported BVH, npz or CSV (default: the scene's)")
+    results.add_argument("--bvh-order", choices=ORDERS, default="ZXY", help="rotation channels of an exported BVH (default: ZXY)")
+    results.add_argument("--report", type=_file(".json"), metavar="OUT.json", help=f"what was {done} and how long it took")
+    return results
 
 
 def main(argv: Sequence[str]) -> int:
@@ -103,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
         return int(stop.code or 0)
     set_log_level("DEBUG" if arguments.verbose else "WARNING")
     try:
-        capture(arguments)
+        {"capture": capture, "solve": solve}[arguments.action](arguments)
     except (CaptureError, CaptureCancelled, KeyboardInterrupt, Exception) as error:
         if arguments.verbose:
             traceback.print_exc()
@@ -128,10 +139,30 @@ def capture(arguments: argparse.Namespace) -> None:
         result = capture_job.run(prepared.request, CancelToken(), _ProgressLine())
         captured = finish(armature, prepared, result)
         started = time.perf_counter()
-        _write(places, armature, prepared, captured, result.motion)
+        _write_scene(places)
+        _write_pictures(places, armature, prepared, result.motion)
+        _export(places, armature, _export_options(arguments, (captured.report["frames"]["first"], captured.report["frames"]["last"]), options.start_frame))
         captured.report["seconds"]["Writing files"] = round(time.perf_counter() - started, 3)
         if arguments.report:
             save_json(places[arguments.report], arguments.report, captured.report)
+    for place in places:
+        print(place)
+
+
+def solve(arguments: argparse.Namespace) -> None:
+    """Open, read the tracks, solve, write."""
+    if arguments.scene is not None:
+        open_scene(arguments.scene)
+    scene = bpy.context.scene
+    armature = find_armature(scene, arguments.armature)
+    options = solve_command.options_of(arguments, scene)
+    with Outputs() as outputs:
+        places = {place: outputs.add(place) for place in _places(arguments)}
+        solved = solve_command.solve_tracks(scene, armature, options, _ProgressLine())
+        _write_scene(places)
+        _export(places, armature, _export_options(arguments, solved.frames, options.start_frame))
+        if arguments.report:
+            save_json(places[arguments.report], arguments.report, solved.report)
     for place in places:
         print(place)
 
@@ -181,19 +212,36 @@ def options_of(arguments: argparse.Namespace, scene: bpy.types.Scene, armature: 
 
 def _places(arguments: argparse.Namespace) -> list[Path]:
     """Where results go. The scene is written unless something else alone was asked for."""
-    wanted = [arguments.output, arguments.export, arguments.report, arguments.preview, arguments.contact_sheet]
+    pictures = [getattr(arguments, name, None) for name in ("preview", "contact_sheet")]
+    wanted = [arguments.output, arguments.export, arguments.report, *pictures]
     if arguments.output is None and arguments.export is None:
         scene = arguments.scene or Path(bpy.data.filepath or "untitled.blend")
-        wanted[0] = scene.with_name(f"{scene.stem}_captured.blend")
+        wanted[0] = scene.with_name(f"{scene.stem}_{'captured' if arguments.action == 'capture' else 'solved'}.blend")
     return [place for place in wanted if place is not None]
 
 
-def _write(places: dict[Path, Path], armature: bpy.types.Object, prepared: Prepared, captured: Captured, motion: Motion) -> None:
-    """Every result but the report, under its temporary name. The scene first: exporting changes what is selected."""
-    pictures = {place: temporary for place, temporary in places.items() if place.suffix in (".mp4", ".png")}
+def _write_scene(places: dict[Path, Path]) -> None:
+    """Before anything is exported, which changes what is selected."""
     for place, temporary in places.items():
         if place.suffix == ".blend":
             save_scene(temporary, place)
+
+
+def _export_options(arguments: argparse.Namespace, frames: tuple[float, float], start_frame: float) -> ExportOptions:
+    if arguments.export_fps is not None and not arguments.export_fps > 0:
+        raise CaptureError(f"The export's rate is {arguments.export_fps:g}. Give frames a second above zero.")
+    return ExportOptions(frames, start_frame, arguments.export_fps, arguments.bvh_order)
+
+
+def _export(places: dict[Path, Path], armature: bpy.types.Object, options: ExportOptions) -> None:
+    for place, temporary in places.items():
+        if place.suffix in EXPORT_SUFFIXES:
+            export_motion(bpy.context, armature, temporary, place, options)
+
+
+def _write_pictures(places: dict[Path, Path], armature: bpy.types.Object, prepared: Prepared, motion: Motion) -> None:
+    """Preview and contact sheet."""
+    pictures = {place: temporary for place, temporary in places.items() if place.suffix in (".mp4", ".png")}
     if pictures:
         from ..backend.preview import contact_sheet, write_preview
 
@@ -203,10 +251,6 @@ def _write(places: dict[Path, Path], armature: bpy.types.Object, prepared: Prepa
             draw = write_preview if place.suffix == ".mp4" else contact_sheet
             with writing(place):
                 draw(temporary, prepared.clip, prepared.rig, motion, poses, prepared.request.camera)
-    for place, temporary in places.items():
-        if place.suffix in EXPORT_SUFFIXES:
-            first, last = captured.report["frames"]["first"], captured.report["frames"]["last"]
-            export_motion(bpy.context, armature, temporary, place, (floor(first), ceil(last)))
 
 
 class _ProgressLine:
