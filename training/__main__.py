@@ -12,6 +12,7 @@ COMMANDS = {
     "publish": ("publish", "a trained model with its card"),
     "cases": ("cases", "film rigs for the closed loop"),
     "evaluate": ("evaluate", "capture the filmed cases and measure"),
+    "papers": ("papers", "the papers' protocols and metrics on held-out clips"),
     "footage": ("footage", "measure on annotated real footage"),
 }
 
