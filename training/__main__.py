@@ -18,7 +18,7 @@ COMMANDS = {
 
 
 def main() -> None:
-    package = __name__.rpartition(".")[0]
+    package = __package__ or ""
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
         lines = [f"usage: python -m {package} COMMAND …", *(f"  {name:<9} {text}" for name, (_, text) in COMMANDS.items())]
         asked = len(sys.argv) > 1 and sys.argv[1] in ("-h", "--help")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,3 +81,10 @@ def test_one_command_writes_json_and_a_table(creature: Asset, tmp_path: Path, ca
     assert capsys.readouterr().out.strip() == table.strip()
     with pytest.raises(SystemExit):
         papers.main([str(tmp_path), "--splits", "rare"])
+
+
+def test_commands_go_by_their_short_names() -> None:
+    for words, code, said in ((["papers", "--help"], 0, "mocap_anything.training papers"), (["nonsense"], 2, "usage"), ([], 2, "prepare")):
+        result = subprocess.run([sys.executable, "-m", "mocap_anything.training", *words], capture_output=True, text=True, check=False)
+        assert result.returncode == code, result.stderr
+        assert said in result.stdout + result.stderr
