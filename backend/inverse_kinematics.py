@@ -167,7 +167,7 @@ def solve(rig: Rig, reference: np.ndarray, targets: Targets, settings: IKSetting
     settings = settings or IKSettings()
     chain = _Chain(rig, np.asarray(reference, np.float64), targets)
     positions = torch.from_numpy(np.asarray(targets.positions, np.float64) / rig.size)
-    turns, roots = _closed_form(chain, positions, settings)
+    turns, roots = _closed_form(chain, positions, targets.times, settings)
     state = _State(log_rotation(turns[:, chain.active]), roots)
     closed = state.angles.clone()
     frames = max(1, _CHUNK // max(1, 9 * len(chain.bones) * (len(chain.active) + 1)))
@@ -197,7 +197,7 @@ class _State:
         return turns
 
 
-def _closed_form(chain: _Chain, positions: Tensor, settings: IKSettings) -> tuple[Tensor, Tensor]:
+def _closed_form(chain: _Chain, positions: Tensor, times: np.ndarray, settings: IKSettings) -> tuple[Tensor, Tensor]:
     """Turns (T, J, 3, 3) against the carriers by Procrustes on the nearest tracked points below each bone, and root heads (T, J, 3)."""
     count, frames = len(chain.rig), len(positions)
     known = torch.isfinite(positions).all(-1)
@@ -207,31 +207,34 @@ def _closed_form(chain: _Chain, positions: Tensor, settings: IKSettings) -> tupl
     slots = max(1, *(len(points) for points in below))
     ref, now, weights = torch.zeros(count, slots, 3).double(), torch.zeros(frames, count, slots, 3).double(), torch.zeros(frames, count, slots).double()
     roots = chain.ref_heads.expand(frames, -1, -1).clone()
-    centres: dict[int, tuple[Tensor, Tensor]] = {}
+    centres: dict[int, tuple[Tensor, Tensor, np.ndarray]] = {}
     for bone, points in enumerate(below):
-        if not points:
+        head = head_point.get(bone)
+        if not points and (head is None or bone not in chain.roots):
             continue
         weight = known[:, points].double()
-        head = head_point.get(bone)
         if head is not None and bool(known[:, head].any()):
             weight = weight * known[:, head, None]
-            origin_ref, origin = chain.ref_points[head], filled[:, head]
+            origin_ref, origin, there = chain.ref_points[head], filled[:, head], known[:, head]
         elif bone in chain.roots:
             share = (weight / weight.sum(1, keepdim=True).clamp(min=1))[..., None]
             origin_ref, origin = (share.mean(0) * chain.ref_points[points]).sum(0) / share.mean(0).sum().clamp(min=1e-9), (share * filled[:, points]).sum(1)
+            there = weight.sum(1) > 0
         else:
             continue
         ref[bone, : len(points)] = chain.ref_points[points] - origin_ref
         now[:, bone, : len(points)] = filled[:, points] - origin[:, None]
         weights[:, bone, : len(points)] = weight
-        centres[bone] = (origin_ref, origin)
+        centres[bone] = (origin_ref, origin, there.numpy())
     noise = torch.full((frames, count), settings.noise, dtype=torch.float64)
     turned = turns_from_points(ref.expand(frames, -1, -1, -1), now, weights, noise, chain.carriers.numpy(), spread=settings.bend)
     rotations = turned @ chain.reference
     for root in chain.roots:
         if root in centres:
-            origin_ref, origin = centres[root]
-            roots[:, root] = origin + (turned[:, root] @ (chain.ref_heads[root] - origin_ref)[:, None])[..., 0]
+            origin_ref, origin, shown = centres[root]
+            place = (origin + (turned[:, root] @ (chain.ref_heads[root] - origin_ref)[:, None])[..., 0]).numpy()
+            # where nothing shows it, between where it was and where it is again
+            roots[:, root] = torch.from_numpy(np.stack([np.interp(times, times[shown], place[shown, axis]) for axis in range(3)], -1))
     return chain.turns(rotations), roots
 
 

@@ -13,6 +13,7 @@ COMMANDS = {
     "cases": ("cases", "film rigs for the closed loop"),
     "evaluate": ("evaluate", "capture the filmed cases and measure"),
     "papers": ("papers", "the papers' protocols and metrics on held-out clips"),
+    "speed": ("v1.speed", "V1 against V2 on one clip"),
     "footage": ("footage", "measure on annotated real footage"),
 }
 

@@ -65,6 +65,24 @@ def report(means: list[dict[str, Any]]) -> str:
     return markdown(rows)
 
 
+def networks(model: str | None, v1: Path | None) -> dict[str, methods.Method]:
+    """The methods that see pictures; seconds a frame include drawing them."""
+    if model is None and v1 is None:
+        return {}
+    from ..backend.capture import model_path
+    from ..backend.model.checkpoint import load_model
+    from . import network_methods
+    from .v1.network import load_v1
+
+    chosen: dict[str, methods.Method] = {}
+    if model is not None:
+        chosen["V2"] = network_methods.v2(load_model(model_path(model)))
+    if v1 is not None:
+        weights = load_v1(v1)
+        chosen |= {"V1, true mesh": network_methods.v1(weights, True), "V1, predicted mesh": network_methods.v1(weights, False)}
+    return chosen
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m mocap_anything.training papers", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("baked", type=Path, help="folder of baked rigs")
@@ -73,12 +91,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--splits", default=",".join(SPLITS), help="comma-separated (default: %(default)s)")
     parser.add_argument("--clips", type=int, default=2, help="held-out clips a rig (default: %(default)s; 0: all)")
     parser.add_argument("--noise", type=float, nargs="*", default=[0.0], help="errors of the true joints that closed form and IK see, shares of the size")
+    parser.add_argument("--model", help="also V2: a bundled model's name or a .safetensors file")
+    parser.add_argument("--v1", type=Path, help="also V1, from the true and from the predicted mesh: a model that `train --model v1` wrote")
     parser.add_argument("--only", nargs="+", default=[], help="these rigs alone")
     args = parser.parse_args(argv)
     chosen: dict[str, methods.Method] = {"hold": methods.hold}
     for noise in args.noise:
         suffix = f", {100 * noise:g} % noise" if noise else ""
         chosen |= {f"closed form, joints{suffix}": methods.closed_form(noise), f"IK, joints{suffix}": methods.inverse_kinematics(noise)}
+    chosen |= networks(args.model, args.v1)
     rows: list[dict[str, Any]] = []
     for protocol in (p for p in PROTOCOLS if p in args.protocols.split(",")):
         for take in takes(args.baked, protocol, tuple(args.splits.split(",")), args.clips or None, tuple(args.only)):

@@ -174,6 +174,14 @@ def test_a_bone_that_travels_gets_its_own_location(walker: Rig) -> None:
     assert np.isfinite(sure.positions[:, 8]).all()
 
 
+def test_a_root_that_is_lost_goes_from_where_it_was_to_where_it_is_again(walker: Rig) -> None:
+    _, heads = motion(walker, 0 * swings(walker, 1), travel=3)
+    gone = heads.copy()
+    gone[4:8] = np.nan
+    found = ik.solve(walker, walker.rest, ik.head_targets(walker, gone, TIMES))
+    assert np.abs(found.heads - heads).max() < 0.01 * walker.size
+
+
 def test_nothing_tracked_holds_the_reference(walker: Rig) -> None:
     found = ik.solve(walker, walker.rest, ik.head_targets(walker, np.full((3, 9, 3), np.nan), TIMES[:3]))
     np.testing.assert_allclose(found.heads, np.broadcast_to(walker.rest[:, :3, 3], (3, 9, 3)), atol=1e-9)

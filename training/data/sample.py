@@ -120,7 +120,8 @@ class SampleMaker:
         front = painted.front if rng.random() < 0.4 else None
         return replace(fresh, picture=np.ascontiguousarray(picture), front=front)
 
-    def _shoot(self, rng: np.random.Generator, asset: Asset, clip: AssetClip, body: Body, frames: np.ndarray, references: int, plain: bool) -> Shot:
+    def shoot(self, rng: np.random.Generator, asset: Asset, clip: AssetClip, body: Body, frames: np.ndarray, references: int, plain: bool) -> Shot:
+        """Frames (P,) of a clip before one camera, the references' first; plain: as a rendered reference, without scenery and faults."""
         pose = clip.pose[frames].astype(np.float64)
         times = frames / clip.fps
         points = body.points(pose)
@@ -153,7 +154,8 @@ class SampleMaker:
             surface = (drawn - points[..., 0, :].mean(-2, keepdims=True)) @ view / (body.size * camera.scale)[:, None, None]
         return Shot(camera, crop, points, bone_rotations(pose[:, body.bones]), images, mask, times, surface)
 
-    def _references(self, rng: np.random.Generator, body: Body, shot: Shot, count: int, aligned: bool) -> list[PosedCrop]:
+    def references(self, rng: np.random.Generator, body: Body, shot: Shot, count: int, aligned: bool) -> list[PosedCrop]:
+        """The first pictures of a shot as references, aligned with the clip or of another one."""
         loose = aligned and rng.random() < self.config.loose_share
         result = []
         for n in range(count):
@@ -196,13 +198,13 @@ class SampleMaker:
         count = config.references
         drawn: Shot | None = None
         if aligned:
-            shot = self._shoot(rng, asset, clip, body, frames, count, plain=False)
-            references = self._references(rng, body, shot, count, True)
+            shot = self.shoot(rng, asset, clip, body, frames, count, plain=False)
+            references = self.references(rng, body, shot, count, True)
         else:
             other = asset.clips[rng.integers(len(asset.clips))]
-            drawn = self._shoot(rng, asset, other, body, rng.integers(0, len(other.pose), count), count, plain=True)
-            references = self._references(rng, body, drawn, count, False)
-            shot = self._shoot(rng, asset, clip, body, frames, count, plain=False)
+            drawn = self.shoot(rng, asset, other, body, rng.integers(0, len(other.pose), count), count, plain=True)
+            references = self.references(rng, body, drawn, count, False)
+            shot = self.shoot(rng, asset, clip, body, frames, count, plain=False)
         after = slice(count, None)
         camera = Camera(shot.camera.intrinsics[after], shot.camera.from_armature[after], shot.camera.width, shot.camera.height)
         crop = Crop(shot.crop.center[after], shot.crop.side[after])
