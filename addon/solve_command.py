@@ -95,7 +95,7 @@ def solve_tracks(scene: bpy.types.Scene, armature: bpy.types.Object, options: So
         reference = read_pose(armature, rig)
         world = np.array(armature.matrix_world, np.float64)
     targets, strange = to_targets(tracks, rig, _change(options, world))
-    free, sure = sort_tracks(rig, targets)
+    free, sure = sort_tracks(rig, targets, reference)
     noise = options.noise or track_noise(rig, sure)
     started = time.perf_counter()
     solution = solve(free, reference, sure, IKSettings(noise=noise), lambda share: on_progress(Progress("Solving", share)))

@@ -14,20 +14,28 @@ _TRAVELS = 0.01  # of the size, a link's change in length that is not noise
 _STANDS_OUT = 4.0  # times what links usually change
 
 
-def link_changes(rig: Rig, targets: Targets) -> dict[int, float]:
-    """By bone, how much the distance of its head to its carrier's head changes, share of the rig's size: the 90 % range over time.
-
-    Only links of which both heads are tracked together in two frames or more.
-    """
+def _link_lengths(rig: Rig, targets: Targets) -> dict[int, np.ndarray]:
+    """By bone, the known distances (N,) of its head to its carrier's head, share of the rig's size; bones with less than two are left out."""
     at = {int(bone): p for p, bone in enumerate(targets.bones) if np.linalg.norm(targets.offsets[p]) < 1e-9 * rig.size}
-    changes = {}
+    lengths = {}
     for bone, carrier in enumerate(rig.carriers.tolist()):
         if carrier >= 0 and bone in at and carrier in at:
-            length = np.linalg.norm(targets.positions[:, at[bone]] - targets.positions[:, at[carrier]], axis=-1)
+            length = np.linalg.norm(targets.positions[:, at[bone]] - targets.positions[:, at[carrier]], axis=-1) / rig.size
             length = length[np.isfinite(length)]
             if len(length) > 1:
-                changes[bone] = float(np.percentile(length, 95) - np.percentile(length, 5)) / rig.size
-    return changes
+                lengths[bone] = length
+    return lengths
+
+
+def link_changes(rig: Rig, targets: Targets) -> dict[int, float]:
+    """By bone, how much the distance of its head to its carrier's head changes, share of the rig's size: the 90 % range over time."""
+    return {bone: float(np.percentile(length, 95) - np.percentile(length, 5)) for bone, length in _link_lengths(rig, targets).items()}
+
+
+def _standing_out(values: dict[int, float]) -> np.ndarray:
+    """Bones whose value is neither noise nor what is usual."""
+    limit = max(_TRAVELS, _STANDS_OUT * float(np.median(list(values.values())))) if values else np.inf
+    return np.array([bone for bone, value in values.items() if value > limit], int)
 
 
 def track_noise(rig: Rig, targets: Targets) -> float:
@@ -37,17 +45,19 @@ def track_noise(rig: Rig, targets: Targets) -> float:
     return max(_LEAST_NOISE, float(np.median(changes)) / 4.65) if changes else _LEAST_NOISE
 
 
-def sort_tracks(rig: Rig, targets: Targets) -> tuple[Rig, Targets]:
-    """The rig and the tracks as the solver should take them, by how links change in length.
+def sort_tracks(rig: Rig, targets: Targets, reference: np.ndarray) -> tuple[Rig, Targets]:
+    """The rig and the tracks as the solver should take them, by how links change in length, and differ from the reference pose (J, 4, 4).
 
     A keyed bone that travels by location keys (hips under a resting root, a hat that comes off) is carried by nothing: forcing it onto its
     carrier would turn everything between, so it gets its own location, as roots do, and where nothing shows its turn it keeps it (held-out
     clips: 8.5° against 9.6° when it turns with its carrier). Tracks of bones that are not keyed and travel (pole
     targets, IK handles) belong to no body and are left out; those that do not travel (the tip of a finger) show how their carriers stand.
     """
-    changes = link_changes(rig, targets)
-    limit = max(_TRAVELS, _STANDS_OUT * float(np.median(list(changes.values())))) if changes else np.inf
-    loose = np.array([bone for bone, change in changes.items() if change > limit], int)
+    heads = reference[:, :3, 3] / rig.size
+    # all links differ where another subject was tracked: only what stands out is a joint that was moved
+    differ = {bone: abs(float(np.median(length) - np.linalg.norm(heads[bone] - heads[rig.carriers[bone]])))
+              for bone, length in _link_lengths(rig, targets).items()}
+    loose = np.union1d(_standing_out(link_changes(rig, targets)), _standing_out(differ)).astype(int)
     carriers = rig.carriers.copy()
     carriers[loose[rig.driven[loose]]] = -1
     gone = np.isin(targets.bones, loose[~rig.driven[loose]])

@@ -50,7 +50,7 @@ def inverse_kinematics(noise: float = 0.0) -> Method:
     """The solver of `solve` on true heads with noise (share of the size), which it has to find out itself."""
 
     def run(take: Take) -> np.ndarray:
-        rig, sure = sort_tracks(take.asset.rig, head_targets(take.asset.rig, _heads(take, noise), take.times))
+        rig, sure = sort_tracks(take.asset.rig, head_targets(take.asset.rig, _heads(take, noise), take.times), take.reference_pose)
         found = solve(rig, take.reference_pose, sure, IKSettings(noise=track_noise(rig, sure)))
         return posed(found.rotations, found.heads)
 

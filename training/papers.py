@@ -99,14 +99,15 @@ def main(argv: list[str] | None = None) -> int:
     for noise in args.noise:
         suffix = f", {100 * noise:g} % noise" if noise else ""
         chosen |= {f"closed form, joints{suffix}": methods.closed_form(noise), f"IK, joints{suffix}": methods.inverse_kinematics(noise)}
-    chosen |= networks(args.model, args.v1)
+    seeing = networks(args.model, args.v1)
     rows: list[dict[str, Any]] = []
     for protocol in (p for p in PROTOCOLS if p in args.protocols.split(",")):
         for take in takes(args.baked, protocol, tuple(args.splits.split(",")), args.clips or None, tuple(args.only)):
             place = {"protocol": protocol, "split": take.split, "rig": take.asset.name, "clip": take.clip.name, "group": take.group, "frames": len(take.frames)}
-            for name, method in chosen.items():
-                rows.append(place | {"method": name, "scores": measure(take, method)})
-            shown = ", ".join(f"{row['method']} {row['scores']['rotation']:.1f}°" for row in rows[-len(chosen) :])
+            # a rig without a skin, as from a BVH, cannot be filmed
+            every = chosen | (seeing if take.asset.rig.mesh is not None else {})
+            rows += [place | {"method": name, "scores": measure(take, method)} for name, method in every.items()]
+            shown = ", ".join(f"{row['method']} {row['scores']['rotation']:.1f}°" for row in rows[-len(every) :])
             print(f"{protocol} {take.asset.name} {take.clip.name}: {shown}", file=sys.stderr, flush=True)
     if not rows:
         parser.error(f"no held-out clip of these splits in {args.baked}")

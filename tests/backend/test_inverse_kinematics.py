@@ -162,13 +162,21 @@ def test_a_bone_that_travels_gets_its_own_location(walker: Rig) -> None:
     away = heads.copy()
     away[:, 7:] += np.linspace(0, 0.5, len(heads))[:, None, None] * np.array([0, 0, 1.0])  # the neck leaves the body
     targets = ik.head_targets(walker, away, TIMES)
-    free, sure = sort_tracks(walker, targets)
+    free, sure = sort_tracks(walker, targets, walker.rest)
     assert np.flatnonzero(free.carriers != walker.carriers).tolist() == [7]
     found = ik.solve(free, walker.rest, sure)
     assert np.abs(found.heads - away).max() < 0.01 * walker.size
+    # the same where it stays away all the time
+    shifted = heads.copy()
+    shifted[:, 7:] += [0, 0, 0.4]
+    free, _ = sort_tracks(walker, ik.head_targets(walker, shifted, TIMES), walker.rest)
+    assert np.flatnonzero(free.carriers != walker.carriers).tolist() == [7]
+    # a subject of other proportions has no loose bones
+    free, _ = sort_tracks(walker, ik.head_targets(walker, 1.2 * heads, TIMES), walker.rest)
+    assert (free.carriers == walker.carriers).all()
     driven = np.ones(9, bool)
     driven[7:] = False
-    free, sure = sort_tracks(replace(walker, driven=driven), targets)
+    free, sure = sort_tracks(replace(walker, driven=driven), targets, walker.rest)
     assert (free.carriers == walker.carriers).all()
     assert np.isnan(sure.positions[:, 7]).all()
     assert np.isfinite(sure.positions[:, 8]).all()
