@@ -24,7 +24,7 @@ from .scene_camera import go_to, scene_fps
 from .scene_capture import armature_problem, scene_unchanged
 
 if TYPE_CHECKING:
-    from ..backend.inverse_kinematics import Targets
+    from ..backend.ik_chain import Targets
 
 _Y_UP = np.array([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
 

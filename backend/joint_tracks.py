@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import CaptureError
-from .inverse_kinematics import Targets, end_offsets
+from .ik_chain import Targets, end_offsets
 from .rig import Rig
 
 SUFFIXES = (".csv", ".npz")

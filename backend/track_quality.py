@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .inverse_kinematics import Targets
+from .ik_chain import Targets
 from .rig import Rig
 
 _LEAST_NOISE = 0.002  # share of the size: even true joints of a skinned rig hang together no better than that

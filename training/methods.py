@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ..backend.closed_form import closed_form_motion
-from ..backend.inverse_kinematics import IKSettings, head_targets, solve
+from ..backend.ik_chain import head_targets
+from ..backend.inverse_kinematics import IKSettings, solve
 from ..backend.kinematics import pose_along_carriers
 from ..backend.track_quality import sort_tracks, track_noise
 from .takes import Take

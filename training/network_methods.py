@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..backend.inverse_kinematics import IKSettings, Targets, solve
+from ..backend.ik_chain import Targets
+from ..backend.inverse_kinematics import IKSettings, solve
 from ..backend.model.network import Video2Pose2Rot
 from ..backend.track_quality import track_noise
 from .filming import Filmed, film, heads_of_positions, motion_of_turns

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from mocap_anything.backend import inverse_kinematics as ik
+from mocap_anything.backend.axis_angles import cross_matrix, exp_rotation, inverse_left_jacobian, log_rotation
 from mocap_anything.backend.closed_form import closed_form_motion
+from mocap_anything.backend.ik_chain import Chain, end_offsets, head_targets
 from mocap_anything.backend.kinematics import pose_along_carriers
 from mocap_anything.backend.rig import Rig
 from mocap_anything.backend.track_quality import sort_tracks, track_noise
@@ -18,7 +20,7 @@ TIMES = np.arange(12) / 24
 
 
 def axis_turn(v: np.ndarray) -> np.ndarray:
-    return ik.exp_rotation(torch.as_tensor(np.asarray(v, float))).numpy()
+    return exp_rotation(torch.as_tensor(np.asarray(v, float))).numpy()
 
 
 @pytest.fixture
@@ -63,10 +65,10 @@ def swings(rig: Rig, size: float, seed: int = 0) -> np.ndarray:
 def test_logarithm_and_exponential_undo_each_other(angle: float) -> None:
     axes = np.random.default_rng(0).normal(size=(50, 3))
     v = torch.from_numpy(angle * axes / np.linalg.norm(axes, axis=1, keepdims=True))
-    turn = ik.exp_rotation(v)
-    torch.testing.assert_close(turn, torch.matrix_exp(ik._cross_matrix(v)))
-    back = ik.log_rotation(turn)
-    torch.testing.assert_close(ik.exp_rotation(back), turn, atol=1e-9, rtol=0)
+    turn = exp_rotation(v)
+    torch.testing.assert_close(turn, torch.matrix_exp(cross_matrix(v)))
+    back = log_rotation(turn)
+    torch.testing.assert_close(exp_rotation(back), turn, atol=1e-9, rtol=0)
     if angle < np.pi - 1e-3:
         torch.testing.assert_close(back, v, atol=1e-9, rtol=0)
 
@@ -75,16 +77,16 @@ def test_logarithm_and_exponential_undo_each_other(angle: float) -> None:
 def test_the_inverse_left_jacobian_is_the_numerical_one(angle: float) -> None:
     v = angle * torch.tensor([0.6, 0.0, 0.8], dtype=torch.float64)
     def after(d: torch.Tensor) -> torch.Tensor:
-        return ik.log_rotation(ik.exp_rotation(d) @ ik.exp_rotation(v))
+        return log_rotation(exp_rotation(d) @ exp_rotation(v))
 
     numeric = torch.stack([(after(d) - after(-d)) / 2e-6 for d in 1e-6 * torch.eye(3, dtype=torch.float64)], -1)
-    torch.testing.assert_close(ik.inverse_left_jacobian(v), numeric, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(inverse_left_jacobian(v), numeric, atol=1e-6, rtol=1e-6)
 
 
 def test_the_jacobian_of_points_is_the_numerical_one(walker: Rig) -> None:
     rotations, heads = motion(walker, swings(walker, 0.8))
-    targets = ik.head_targets(walker, heads[3:4], TIMES[:1], heads[3:4])
-    chain = ik._Chain(walker, walker.rest, targets)
+    targets = head_targets(walker, heads[3:4], TIMES[:1], heads[3:4])
+    chain = Chain(walker, walker.rest, targets)
     angles, roots = torch.from_numpy(swings(walker, 0.5, 1)[5:6]), chain.ref_heads[None].clone()
 
     def points(angles: torch.Tensor, roots: torch.Tensor) -> torch.Tensor:
@@ -98,7 +100,7 @@ def test_the_jacobian_of_points_is_the_numerical_one(walker: Rig) -> None:
             if column < 27:
                 d = torch.zeros(1, 9, 3, dtype=torch.float64)
                 d.view(-1)[column] = sign
-                sides.append(points(ik.log_rotation(ik.exp_rotation(d) @ ik.exp_rotation(angles)), roots))
+                sides.append(points(log_rotation(exp_rotation(d) @ exp_rotation(angles)), roots))
             else:
                 moved = roots.clone()
                 moved[0, 0, column - 27] += sign
@@ -108,8 +110,8 @@ def test_the_jacobian_of_points_is_the_numerical_one(walker: Rig) -> None:
 
 def test_a_motion_without_twist_comes_back_from_heads_and_ends(walker: Rig) -> None:
     rotations, heads = motion(walker, swings(walker, 0.7))
-    ends = heads + np.einsum("tjab,jb->tja", rotations, ik.end_offsets(walker))
-    found = ik.solve(walker, walker.rest, ik.head_targets(walker, heads, TIMES, ends))
+    ends = heads + np.einsum("tjab,jb->tja", rotations, end_offsets(walker))
+    found = ik.solve(walker, walker.rest, head_targets(walker, heads, TIMES, ends))
     assert np.abs(found.heads - heads).max() < 2e-3 * walker.size
     assert found.error.max() < 2e-3 * walker.size
     apart = geodesic(found.rotations, rotations)
@@ -123,7 +125,7 @@ def test_a_few_joints_tell_the_limbs_between(walker: Rig) -> None:
     some = heads.copy()
     some[:, [1, 2, 4, 5, 7]] = np.nan
     some[3:6, 3] = np.nan  # a foot that is lost for a while
-    found = ik.solve(walker, walker.rest, ik.head_targets(walker, some, TIMES))
+    found = ik.solve(walker, walker.rest, head_targets(walker, some, TIMES))
     tracked = np.isfinite(some).all(-1)
     assert np.linalg.norm(found.heads - heads, axis=-1)[tracked].max() < 0.01 * walker.size
     held = np.linalg.norm(heads - heads[:1] - (heads[:, :1] - heads[:1, :1]), axis=-1)
@@ -136,7 +138,7 @@ def test_a_few_joints_tell_the_limbs_between(walker: Rig) -> None:
 def test_noisy_tracks_are_better_solved_together_than_bone_by_bone(walker: Rig) -> None:
     rotations, heads = motion(walker, swings(walker, 0.7))
     noisy = heads + np.random.default_rng(0).normal(size=heads.shape) * 0.01 * walker.size
-    targets = ik.head_targets(walker, noisy, TIMES)
+    targets = head_targets(walker, noisy, TIMES)
     noise = track_noise(walker, targets)
     assert 0.005 < noise < 0.02
     together = ik.solve(walker, walker.rest, targets, replace(ik.IKSettings(), noise=noise))
@@ -150,9 +152,9 @@ def test_bone_axes_do_not_matter(walker: Rig) -> None:
     _, heads = motion(walker, swings(walker, 0.7))
     rolls = np.tile(np.eye(4), (9, 1, 1))
     rolls[:, :3, :3] = axis_turn(np.random.default_rng(5).normal(size=(9, 3)))
-    plain = ik.solve(walker, walker.rest, ik.head_targets(walker, heads, TIMES))
+    plain = ik.solve(walker, walker.rest, head_targets(walker, heads, TIMES))
     rolled = replace(walker, rest=walker.rest @ rolls)
-    other = ik.solve(rolled, rolled.rest, ik.head_targets(rolled, heads, TIMES))
+    other = ik.solve(rolled, rolled.rest, head_targets(rolled, heads, TIMES))
     np.testing.assert_allclose(other.heads, plain.heads, atol=1e-6)
     assert geodesic(other.rotations, plain.rotations @ rolls[:, :3, :3]).max() < 1e-3
 
@@ -161,7 +163,7 @@ def test_a_bone_that_travels_gets_its_own_location(walker: Rig) -> None:
     rotations, heads = motion(walker, swings(walker, 0.5))
     away = heads.copy()
     away[:, 7:] += np.linspace(0, 0.5, len(heads))[:, None, None] * np.array([0, 0, 1.0])  # the neck leaves the body
-    targets = ik.head_targets(walker, away, TIMES)
+    targets = head_targets(walker, away, TIMES)
     free, sure = sort_tracks(walker, targets, walker.rest)
     assert np.flatnonzero(free.carriers != walker.carriers).tolist() == [7]
     found = ik.solve(free, walker.rest, sure)
@@ -169,10 +171,10 @@ def test_a_bone_that_travels_gets_its_own_location(walker: Rig) -> None:
     # the same where it stays away all the time
     shifted = heads.copy()
     shifted[:, 7:] += [0, 0, 0.4]
-    free, _ = sort_tracks(walker, ik.head_targets(walker, shifted, TIMES), walker.rest)
+    free, _ = sort_tracks(walker, head_targets(walker, shifted, TIMES), walker.rest)
     assert np.flatnonzero(free.carriers != walker.carriers).tolist() == [7]
     # a subject of other proportions has no loose bones
-    free, _ = sort_tracks(walker, ik.head_targets(walker, 1.2 * heads, TIMES), walker.rest)
+    free, _ = sort_tracks(walker, head_targets(walker, 1.2 * heads, TIMES), walker.rest)
     assert (free.carriers == walker.carriers).all()
     driven = np.ones(9, bool)
     driven[7:] = False
@@ -186,19 +188,19 @@ def test_a_root_that_is_lost_goes_from_where_it_was_to_where_it_is_again(walker:
     _, heads = motion(walker, 0 * swings(walker, 1), travel=3)
     gone = heads.copy()
     gone[4:8] = np.nan
-    found = ik.solve(walker, walker.rest, ik.head_targets(walker, gone, TIMES))
+    found = ik.solve(walker, walker.rest, head_targets(walker, gone, TIMES))
     assert np.abs(found.heads - heads).max() < 0.01 * walker.size
 
 
 def test_nothing_tracked_holds_the_reference(walker: Rig) -> None:
-    found = ik.solve(walker, walker.rest, ik.head_targets(walker, np.full((3, 9, 3), np.nan), TIMES[:3]))
+    found = ik.solve(walker, walker.rest, head_targets(walker, np.full((3, 9, 3), np.nan), TIMES[:3]))
     np.testing.assert_allclose(found.heads, np.broadcast_to(walker.rest[:, :3, 3], (3, 9, 3)), atol=1e-9)
 
 
 def test_the_caller_hears_how_far_it_is_and_may_stop_it(walker: Rig) -> None:
     _, heads = motion(walker, swings(walker, 0.5))
     shares: list[float] = []
-    ik.solve(walker, walker.rest, ik.head_targets(walker, heads, TIMES), check=shares.append)
+    ik.solve(walker, walker.rest, head_targets(walker, heads, TIMES), check=shares.append)
     assert shares == sorted(shares)
     assert shares[-1] == 1
 
@@ -206,4 +208,4 @@ def test_the_caller_hears_how_far_it_is_and_may_stop_it(walker: Rig) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ik.solve(walker, walker.rest, ik.head_targets(walker, heads, TIMES), check=stop)
+        ik.solve(walker, walker.rest, head_targets(walker, heads, TIMES), check=stop)
