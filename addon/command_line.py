@@ -9,23 +9,23 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import ceil, floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import bpy
 
 from ..backend.batch.jobs import JobsError
+from ..backend.bvh import ORDERS
 from ..backend.errors import CaptureCancelled, CaptureError
 from ..backend.progress import CancelToken
 from ..backend.settings import CaptureSettings
-from . import capture_job
+from . import capture_job, solve_command
 from .diagnostics import set_log_level
-from .export import EXPORT_SUFFIXES, Outputs, export_motion, save_json, save_scene, writing
+from .export import EXPORT_SUFFIXES, ExportOptions, Outputs, export_motion, save_json, save_scene, writing
 from .preferences import DEVICES, preferences
 from .progress_line import ProgressLine
 from .properties import REFERENCE_KINDS, ROOT_ROTATIONS, ROOT_TRAVELS, first_frame, settings_of
-from .scene_capture import Captured, CaptureOptions, Prepared, finish, keyed_poses, prepare, resolve_model
+from .scene_capture import CaptureOptions, Prepared, finish, keyed_poses, prepare, resolve_model
 
 if TYPE_CHECKING:
     from ..backend.capture import ModelLoader
@@ -76,11 +76,21 @@ def make_parser() -> argparse.ArgumentParser:
     from . import batch_command, retarget_command
 
     parser = _Parser(prog=COMMAND, description="Capture a video's motion onto a rig.")
-    commands = parser.add_subparsers(dest="action", required=True, metavar="capture|retarget|batch", parser_class=_Parser)
+    commands = parser.add_subparsers(dest="action", required=True, metavar="capture|solve|retarget|batch", parser_class=_Parser)
     _add_capture(commands)
+    _add_solve(commands)
     retarget_command.add_parser(commands)
     batch_command.add_parser(commands)
     return parser
+
+
+def _add_solve(commands: Any) -> None:
+    help_text = "key an armature from 3D tracks of its joints"
+    command = commands.add_parser("solve", help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.", allow_abbrev=False)
+    solve_command.add_arguments(command)
+    _add_results(command, "solved")
+    command.add_argument("--verbose", action="store_true", help="log what happens, and show where an error comes from")
+    command.set_defaults(run=solve)
 
 
 def _add_capture(commands: Any) -> None:
@@ -92,10 +102,7 @@ def _add_capture(commands: Any) -> None:
     capture.add_argument("--reference-frames", type=_numbers, metavar="1,40", help="default: those stored in the file, else the only keyed frame")
     capture.add_argument("--reference-kind", choices=[kind for kind, *_ in REFERENCE_KINDS], help="default: aligned if the scene camera fits the clip")
     capture.add_argument("--start-frame", type=float, metavar="N", help="scene frame of the video's first frame (default: the scene's start)")
-    results = capture.add_argument_group("results")
-    results.add_argument("--output", type=file_type(".blend"), metavar="OUT.blend", help="the scene with the new action (default: SCENE_captured.blend)")
-    results.add_argument("--export", type=file_type(*EXPORT_SUFFIXES), metavar="OUT.bvh|.glb|.fbx", help="the captured motion for other programs")
-    results.add_argument("--report", type=file_type(".json"), metavar="OUT.json", help="what was captured and how long it took")
+    results = _add_results(capture, "captured")
     results.add_argument("--preview", type=file_type(".mp4"), metavar="OUT.mp4", help="the video beside the posed rig")
     results.add_argument("--contact-sheet", type=file_type(".png"), metavar="OUT.png", help="some frames of the preview in one picture")
     results.add_argument("--keep-raw", action="store_true", help="also store the result as the model gave it, as a second action")
@@ -111,6 +118,17 @@ def _add_capture(commands: Any) -> None:
     settings.add_argument("--crop", type=_box, metavar="X,Y,W,H", help="the subject at the first reference, in pixels")
     capture.add_argument("--verbose", action="store_true", help="log what happens, and show where an error comes from")
     capture.set_defaults(run=_run_capture)
+
+
+def _add_results(command: argparse.ArgumentParser, done: str) -> argparse._ArgumentGroup:
+    """Files that every command can write."""
+    results = command.add_argument_group("results")
+    results.add_argument("--output", type=file_type(".blend"), metavar="OUT.blend", help=f"the scene with the new action (default: SCENE_{done}.blend)")
+    results.add_argument("--export", type=file_type(*EXPORT_SUFFIXES), metavar="OUT" + "|".join(EXPORT_SUFFIXES), help="the motion for other programs")
+    results.add_argument("--export-fps", type=float, metavar="N", help="frames a second of an exported BVH, npz or CSV (default: the scene's)")
+    results.add_argument("--bvh-order", choices=ORDERS, default="ZXY", help="rotation channels of an exported BVH (default: ZXY)")
+    results.add_argument("--report", type=file_type(".json"), metavar="OUT.json", help=f"what was {done} and how long it took")
+    return results
 
 
 def main(argv: Sequence[str]) -> int:
@@ -153,7 +171,9 @@ def capture(arguments: argparse.Namespace, loader: ModelLoader | None = None, la
         result = capture_job.run(prepared.request, CancelToken(), ProgressLine(label), loader)
         captured = finish(armature, prepared, result)
         started = time.perf_counter()
-        _write(places, armature, prepared, captured, result.motion)
+        _write_scene(places)
+        _write_pictures(places, armature, prepared, result.motion)
+        _export(places, armature, _export_options(arguments, (captured.report["frames"]["first"], captured.report["frames"]["last"]), options.start_frame))
         captured.report["seconds"]["Writing files"] = round(time.perf_counter() - started, 3)
         if arguments.report:
             save_json(places[arguments.report], arguments.report, captured.report)
@@ -167,6 +187,25 @@ def capture_onto(scene: bpy.types.Scene, armature: bpy.types.Object, video: Path
     prepared = prepare(scene, armature, options_of(arguments, scene, armature))
     finish(armature, prepared, capture_job.run(prepared.request, CancelToken(), ProgressLine()))
     return prepared.reference_frames[0]
+
+
+def solve(arguments: argparse.Namespace) -> int:
+    """Open, read the tracks, solve, write; returns 0."""
+    if arguments.scene is not None:
+        open_scene(arguments.scene)
+    scene = bpy.context.scene
+    armature = find_armature(scene, arguments.armature)
+    options = solve_command.options_of(arguments, scene)
+    with Outputs() as outputs:
+        places = {place: outputs.add(place) for place in _places(arguments)}
+        solved = solve_command.solve_tracks(scene, armature, options, ProgressLine())
+        _write_scene(places)
+        _export(places, armature, _export_options(arguments, solved.frames, options.start_frame))
+        if arguments.report:
+            save_json(places[arguments.report], arguments.report, solved.report)
+    for place in places:
+        print(place)
+    return 0
 
 
 def open_scene(path: Path) -> None:
@@ -214,19 +253,36 @@ def options_of(arguments: argparse.Namespace, scene: bpy.types.Scene, armature: 
 
 def _places(arguments: argparse.Namespace) -> list[Path]:
     """Where results go. The scene is written unless something else alone was asked for."""
-    wanted = [arguments.output, arguments.export, arguments.report, arguments.preview, arguments.contact_sheet]
+    pictures = [getattr(arguments, name, None) for name in ("preview", "contact_sheet")]
+    wanted = [arguments.output, arguments.export, arguments.report, *pictures]
     if arguments.output is None and arguments.export is None:
         scene = arguments.scene or Path(bpy.data.filepath or "untitled.blend")
-        wanted[0] = scene.with_name(f"{scene.stem}_captured.blend")
+        wanted[0] = scene.with_name(f"{scene.stem}_{'captured' if arguments.action == 'capture' else 'solved'}.blend")
     return [place for place in wanted if place is not None]
 
 
-def _write(places: dict[Path, Path], armature: bpy.types.Object, prepared: Prepared, captured: Captured, motion: Motion) -> None:
-    """Every result but the report, under its temporary name. The scene first: exporting changes what is selected."""
-    pictures = {place: temporary for place, temporary in places.items() if place.suffix in (".mp4", ".png")}
+def _write_scene(places: dict[Path, Path]) -> None:
+    """Before anything is exported, which changes what is selected."""
     for place, temporary in places.items():
         if place.suffix == ".blend":
             save_scene(temporary, place)
+
+
+def _export_options(arguments: argparse.Namespace, frames: tuple[float, float], start_frame: float) -> ExportOptions:
+    if arguments.export_fps is not None and not arguments.export_fps > 0:
+        raise CaptureError(f"The export's rate is {arguments.export_fps:g}. Give frames a second above zero.")
+    return ExportOptions(frames, start_frame, arguments.export_fps, arguments.bvh_order)
+
+
+def _export(places: dict[Path, Path], armature: bpy.types.Object, options: ExportOptions) -> None:
+    for place, temporary in places.items():
+        if place.suffix in EXPORT_SUFFIXES:
+            export_motion(bpy.context, armature, temporary, place, options)
+
+
+def _write_pictures(places: dict[Path, Path], armature: bpy.types.Object, prepared: Prepared, motion: Motion) -> None:
+    """Preview and contact sheet."""
+    pictures = {place: temporary for place, temporary in places.items() if place.suffix in (".mp4", ".png")}
     if pictures:
         from ..backend.preview import contact_sheet, write_preview
 
@@ -236,7 +292,3 @@ def _write(places: dict[Path, Path], armature: bpy.types.Object, prepared: Prepa
             draw = write_preview if place.suffix == ".mp4" else contact_sheet
             with writing(place):
                 draw(temporary, prepared.clip, prepared.rig, motion, poses, prepared.request.camera)
-    for place, temporary in places.items():
-        if place.suffix in EXPORT_SUFFIXES:
-            first, last = captured.report["frames"]["first"], captured.report["frames"]["last"]
-            export_motion(bpy.context, armature, temporary, place, (floor(first), ceil(last)))

@@ -8,6 +8,8 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil, floor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,13 +17,14 @@ from typing import Any
 import bpy
 
 from ..backend.errors import CaptureError
+from . import joint_export
 
 log = logging.getLogger(__name__)
 
 # how a .blend file ends: its last block, or the footer of a compressed one
 _TAIL = 64
 _ZSTD_SEEK_TABLE = b"\xb1\xea\x92\x8f"
-EXPORT_SUFFIXES = (".bvh", ".glb", ".fbx")
+EXPORT_SUFFIXES = (".bvh", ".glb", ".fbx", ".npz", ".csv")
 
 
 class Outputs:
@@ -89,15 +92,31 @@ def save_json(path: Path, place: Path, content: dict[str, Any]) -> None:
         path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n", "utf-8")
 
 
-def export_motion(context: bpy.types.Context, armature: bpy.types.Object, path: Path, place: Path, frames: tuple[int, int]) -> None:
-    """Write the armature with its skin and its active action as BVH, glTF or FBX, by the file's suffix. Changes the selection."""
+@dataclass(frozen=True)
+class ExportOptions:
+    """frames: first and last scene frame with keys. start_frame: where time zero stands.
+
+    fps: of BVH and tracks, None for the scene's. bvh_order: of a BVH's rotation channels.
+    """
+
+    frames: tuple[float, float]
+    start_frame: float
+    fps: float | None = None
+    bvh_order: str = "ZXY"
+
+
+def export_motion(context: bpy.types.Context, armature: bpy.types.Object, path: Path, place: Path, options: ExportOptions) -> None:
+    """Write the armature's motion by the file's suffix: BVH, tracks of its joints, or glTF or FBX with its skin, which change the selection."""
+    if path.suffix in joint_export.SUFFIXES:
+        with writing(place):
+            joint_export.export_joints(path, armature, options.frames, options.start_frame, options.fps, options.bvh_order)
+            _expect_content(path)
+        return
     _select(context, armature)
     scene = context.scene
-    scene.frame_start, scene.frame_end = frames
+    scene.frame_start, scene.frame_end = floor(options.frames[0]), ceil(options.frames[1])
     with writing(place):
-        if path.suffix == ".bvh":
-            bpy.ops.export_anim.bvh(filepath=str(path), frame_start=frames[0], frame_end=frames[1], root_transform_only=False)
-        elif path.suffix == ".glb":
+        if path.suffix == ".glb":
             bpy.ops.export_scene.gltf(
                 filepath=str(path), export_format="GLB", use_selection=True, export_animation_mode="ACTIVE_ACTIONS", export_frame_range=True, export_apply=False
             )
@@ -110,7 +129,7 @@ def export_motion(context: bpy.types.Context, armature: bpy.types.Object, path: 
 
 
 def _select(context: bpy.types.Context, armature: bpy.types.Object) -> None:
-    """Only the armature and the meshes that it deforms; BVH reads the active object."""
+    """Only the armature and the meshes that it deforms."""
     if context.view_layer.objects.active is not None and context.view_layer.objects.active.mode != "OBJECT":
         bpy.ops.object.mode_set(mode="OBJECT")
     for thing in context.view_layer.objects:

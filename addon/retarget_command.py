@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import bpy
 from ..backend.errors import CaptureError
 from . import command_line
 from .blender_versions import assign_action
-from .export import EXPORT_SUFFIXES, Outputs, export_motion, save_scene, writing
+from .export import EXPORT_SUFFIXES, ExportOptions, Outputs, export_motion, save_scene, writing
 from .retargeting import Retargeted, RetargetOptions, retarget_action
 
 
@@ -33,7 +32,7 @@ def add_parser(commands: Any) -> None:
     retarget.add_argument("--contacts", action=argparse.BooleanOptionalAction, default=True, help="hold feet while the driving rig's stand")
     results = retarget.add_argument_group("results")
     results.add_argument("--output", type=command_line.file_type(".blend"), metavar="OUT.blend", help="default: SCENE_retargeted.blend")
-    results.add_argument("--export", type=command_line.file_type(*EXPORT_SUFFIXES), metavar="OUT.bvh|.glb|.fbx")
+    results.add_argument("--export", type=command_line.file_type(*EXPORT_SUFFIXES), metavar="OUT" + "|".join(EXPORT_SUFFIXES))
     results.add_argument("--save-links", type=command_line.file_type(".json"), metavar="OUT.json", help="the links that were used, as a preset")
     results.add_argument("--contact-sheet", type=command_line.file_type(".png"), metavar="OUT.png", help="both rigs at some times")
     retarget.add_argument("--verbose", action="store_true", help="log what happens, and show where an error comes from")
@@ -103,4 +102,4 @@ def _write(places: dict[Path, Path], arguments: argparse.Namespace, target: bpy.
                 retarget_sheet(temporary, rows, done.motion.times)
             else:
                 first, last = done.written.action.frame_range
-                export_motion(bpy.context, target, temporary, place, (floor(first), ceil(last)))
+                export_motion(bpy.context, target, temporary, place, ExportOptions((first, last), first))

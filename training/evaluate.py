@@ -139,7 +139,7 @@ def report(entries: list[dict[str, Any]]) -> str:
         name = f"{split} ({count['groups']} motions of {count['cases']} rigs)"
         summary += [[name, method, *(f"{values[c]:.2f}" for c in _COLUMNS.values())] for method, values in methods.items() if method != "count"]
     each = [_row(entry) for entry in sorted(entries, key=lambda e: (e["split"], e["rig"]))]
-    return _markdown(summary) + "\n\n" + _markdown([list(_RIG_COLUMNS), *each])
+    return markdown(summary) + "\n\n" + markdown([list(_RIG_COLUMNS), *each])
 
 
 def _row(entry: dict[str, Any]) -> list[str]:
@@ -151,17 +151,18 @@ def _row(entry: dict[str, Any]) -> list[str]:
     return [*facts, *(f"{angle:.2f}" for angle in angles), f"{model['mpjpe']:.2f}", f"{hold['mpjpe']:.2f}", seconds]
 
 
-def _markdown(rows: list[list[str]]) -> str:
+def markdown(rows: list[list[str]]) -> str:
+    """A table, its first row the head."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """JSON has no NaN."""
     if isinstance(value, dict):
-        return {k: _without_nan(v) for k, v in value.items()}
+        return {k: without_nan(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_without_nan(v) for v in value]
+        return [without_nan(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -189,7 +190,7 @@ def main(argv: list[str] | None = None) -> int:
         shown = entries[-1]["scores"].get(MODEL, {}).get("rotation", math.nan)
         print(f"{folder.name}: {shown:.1f}° (hold {entries[-1]['scores'][HOLD]['rotation']:.1f}°) {entries[-1].get('error', '')}", file=sys.stderr, flush=True)
         results = {"averages": averages([e for e in entries if not e.get("error")]), "cases": entries}
-        (args.out / "results.json").write_text(json.dumps(_without_nan(results), indent=1))
+        (args.out / "results.json").write_text(json.dumps(without_nan(results), indent=1))
         (args.out / "results.md").write_text(report(entries) + "\n")
     print(report(entries))
     return int(any(e.get("error") for e in entries))

@@ -36,6 +36,7 @@ def score(rig: Rig, truth: np.ndarray, pose: np.ndarray, fps: float, up: np.ndar
     velocity = np.linalg.norm(np.diff(apart, axis=0), axis=-1)[:, counted]
     cm = centimetres(rig)
     slip = foot_slip(rig, truth, pose, fps, up)
+    seen, got_seen = (seen_from_aside(points[frames][:, counted], up) for points in (heads - heads[:, root, None], got - got[:, root, None]))
     return {
         "rotation": _mean(angles[:, moving]),
         "rotation_root": _mean(angles[:, roots]),
@@ -50,6 +51,8 @@ def score(rig: Rig, truth: np.ndarray, pose: np.ndarray, fps: float, up: np.ndar
         "jitter": 100 * jitter(got[:, counted]),
         "jitter_ratio": jitter(got[:, counted]) / max(jitter(heads[:, counted]), 1e-6),
         "cd_skeleton": 100 * cd_skeleton(rig, heads[frames], got[frames], counted),
+        "pck_10": pck(seen, got_seen, 0.1),
+        "pck_20": pck(seen, got_seen, 0.2),
         "foot_slip_cm": slip,
         "at_reference": _greatest(every[~frames][:, moving]),
     }
@@ -144,6 +147,20 @@ def _nearest_segment(points: np.ndarray, start: np.ndarray, along: np.ndarray) -
     offset = points[:, None] - start
     share = np.clip((offset * along).sum(-1) / np.maximum((along**2).sum(-1), 1e-18), 0, 1)
     return np.linalg.norm(offset - share[..., None] * along, axis=-1).min(1)
+
+
+def seen_from_aside(points: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """Points (..., 3) in an orthographic picture (..., 2) from 30° aside and 10° above: PCK has to be the same whatever camera filmed.
+
+    up: (3,) unit vector. The axis that is least like it counts as across.
+    """
+    across = np.eye(3)[np.abs(up).argmin()]
+    across = across - across @ up * up
+    across /= np.linalg.norm(across)
+    front = np.cross(up, across)
+    right = np.cos(np.radians(30)) * across + np.sin(np.radians(30)) * front
+    away = np.cross(up, right)
+    return np.stack([points @ right, points @ (np.cos(np.radians(10)) * up + np.sin(np.radians(10)) * away)], -1)
 
 
 def pck(truth: np.ndarray, got: np.ndarray, share: float) -> float:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ MOTION_PARTS = ("video2pose.lift.", "pose2rot.")  # what stage motion trains; st
 class TrainConfig:
     """One stage of a training: `match` on few frames a clip, `motion` without pictures, `joint` both and everything.
 
-    given_share: clips whose true positions with noise replace the predicted ones in pose2rot, which stage motion has already taught.
+    true_share: clips whose true positions with noise replace the predicted ones in pose2rot, which stage motion has already taught.
     """
 
     stage: Literal["match", "motion", "joint"] = "joint"
@@ -47,7 +47,7 @@ class TrainConfig:
     clip_gradient: float = 1.0
     ema: float = 0.998
     motion_weight: float = 0.5
-    given_share: float = 0.1
+    true_share: float = 0.1
     bf16: bool = True
     validate_every: int = 400
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -62,14 +62,37 @@ class Trainer:
         self.config, self.out, self.assets = config, out, assets
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.stream.seed)
-        self.model = Video2Pose2Rot(config.model)
-        self.average = Video2Pose2Rot(config.model).requires_grad_(False)
+        self.model = self.make_model()
+        self.average = self.make_model().requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
         self.optimizer = torch.optim.AdamW(self._groups(), lr=config.learning_rate, betas=(0.9, 0.98))
         self.team = Team()
         self.step, self.seconds, self.best = 0, 0.0, float("inf")
         if (out / "state.pt").is_file():
             self._resume()
+
+    def make_model(self) -> torch.nn.Module:
+        """A fresh model of the config."""
+        return Video2Pose2Rot(self.config.model)
+
+    def write_model(self, path: Path) -> None:
+        """The averaged weights, as they are published."""
+        save_model(cast(Video2Pose2Rot, self.average), path, {"step": str(self.step)}, half=True)
+
+    def measure(self, batch: Batch) -> dict[str, float]:
+        """The averaged model's metrics on a validation batch."""
+        row: dict[str, float] = {}
+        average = cast(Video2Pose2Rot, self.average)
+        if batch.clips is not None:
+            x, truth = batch.clips
+            row |= clip_metrics(average(x), truth, x)
+        if batch.motion is not None:
+            row |= motion_metrics(average, batch.motion[1], batch.motion[0])
+        return row
+
+    def score(self, mean: dict[str, float]) -> float:
+        """What the stage is about, the smaller the better: the matcher's misses, the lifter's rotations, or the whole."""
+        return {"match": 1 - mean.get("pck05", 0), "motion": mean.get("tracks_noisy_local", 0), "joint": mean.get("local", 0)}[self.config.stage]
 
     def _groups(self) -> list[dict[str, object]]:
         decay = [p for p in self.model.parameters() if p.ndim >= 2]
@@ -100,9 +123,9 @@ class Trainer:
         }
         torch.save(state, self.out / "state.tmp")
         (self.out / "state.tmp").replace(self.out / "state.pt")
-        save_model(self.average, self.out / "model.safetensors", {"step": str(self.step)}, half=True)
+        self.write_model(self.out / "model.safetensors")
 
-    def _losses(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def losses(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The weighted loss of rendered clips and motion alone, and the unweighted terms."""
         # what is random in a step depends on the step and the process alone, so that a resumed run goes on as it would have
         generator = torch.Generator().manual_seed((self.config.stream.seed * 1_000_003 + self.step) * 64 + self.team.rank)
@@ -113,13 +136,13 @@ class Trainer:
         if batch.clips is not None and self.config.stage == "match":
             x, truth = batch.clips
             with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
-                found, _, mask = self.model.find(x)
+                found, _, mask = cast(Video2Pose2Rot, self.model).find(x)
             terms = match_terms(found.uv, found.heat, mask, truth, x)
             loss = loss + weigh(terms, self.config.weights)
         elif batch.clips is not None:
             x, truth = batch.clips
             given, _ = noisy_positions(truth.xyz, generator)
-            share = torch.rand(len(x.times), generator=generator) < self.config.given_share
+            share = torch.rand(len(x.times), generator=generator) < self.config.true_share
             drop = bool(torch.rand(1, generator=generator) < 0.15)
             with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
                 out = self.model(x, given, share, drop)
@@ -130,17 +153,18 @@ class Trainer:
     def _motion_terms(self, x: ModelInput, truth: Truth, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Motion alone: in one step of three pose2rot from noisy positions, else lifting and pose2rot from noisy 2D tracks."""
         noisy, log_error = noisy_positions(truth.xyz, generator)
+        model = cast(Video2Pose2Rot, self.model)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
             if self.step % 3 == 0:
-                return rotation_terms(self.model.pose2rot(x, noisy, log_error, None)[0], truth, x)
-            xyz, log_error, turn = self.model.from_tracks(x, *noisy_tracks(truth.uv, noisy - truth.xyz, log_error, x.joint_mask, generator))
+                return rotation_terms(model.pose2rot(x, noisy, log_error, None)[0], truth, x)
+            xyz, log_error, turn = model.from_tracks(x, *noisy_tracks(truth.uv, noisy - truth.xyz, log_error, x.joint_mask, generator))
         return position_terms(xyz, log_error, truth, x) | rotation_terms(turn, truth, x)
 
     def train_step(self, batch: Batch, rate: float, stop: bool = False) -> tuple[dict[str, float], bool]:
         """One optimiser step; returns the unweighted terms, and whether any process of the team wants this to be the last one."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss, terms = self._losses(batch)
+        loss, terms = self.losses(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         stop = self.team.average_gradients(self.model.parameters(), stop)
@@ -199,22 +223,15 @@ class Trainer:
         for name, batches in sets.items():
             totals: dict[str, list[float]] = defaultdict(list)
             for batch in batches:
-                row: dict[str, float] = {}
                 with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
-                    if batch.clips is not None:
-                        x, truth = batch.clips
-                        row |= clip_metrics(self.average(x), truth, x)
-                    if batch.motion is not None:
-                        row |= motion_metrics(self.average, batch.motion[1], batch.motion[0])
+                    row = self.measure(batch)
                 for key, value in row.items():
                     totals[key].append(value)
             mean = {key: float(np.mean(values)) for key, values in totals.items()}
             self._log({"step": self.step, "minutes": self.seconds / 60, "set": name} | mean)
-            # what the stage is about: the matcher's misses, the lifter's rotations, or the whole
-            score = {"match": 1 - mean.get("pck05", 0), "motion": mean.get("tracks_noisy_local", 0), "joint": mean.get("local", 0)}[self.config.stage]
-            if name == "unseen" and score < self.best:
-                self.best = score
-                save_model(self.average, self.out / "best.safetensors", {"step": str(self.step)}, half=True)
+            if name == "unseen" and self.score(mean) < self.best:
+                self.best = self.score(mean)
+                self.write_model(self.out / "best.safetensors")
         self.save()
 
     def _log(self, row: Mapping[str, object]) -> None:
@@ -247,7 +264,9 @@ def validation_sets(folder: Path, config: StreamConfig, batches: int = 4) -> dic
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--model", choices=["v2", "v1"], default="v2", help="v1: the baseline, video2mesh and mesh2pose, on the same stream")
     parser.add_argument("--baked", type=Path, help="folder of baked rigs; without it procedural creatures alone")
+    parser.add_argument("--any-licence", action="store_true", help="also learn from rigs that are not CC0: for a model that stays with you")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--from-model", type=Path, help="start from these weights")
     parser.add_argument("--motion-model", type=Path, help="take lifting and pose2rot from this model, as a run of stage motion left it")
@@ -271,8 +290,15 @@ def main() -> None:
     config = TrainConfig(stage=args.stage, stream=stream)
     if args.rate:
         config = replace(config, learning_rate=args.rate)
-    assets = training_assets(args.baked) if args.baked else []
-    trainer = Trainer(config, args.out, assets)
+    assets = training_assets(args.baked, args.any_licence) if args.baked else []
+    if args.model == "v1":
+        from .v1.train import V1Trainer, v1_config  # here: it builds on this module
+
+        baseline = v1_config(stream)
+        config, stream = replace(baseline, learning_rate=config.learning_rate), baseline.stream
+        trainer: Trainer = V1Trainer(config, args.out, assets)
+    else:
+        trainer = Trainer(config, args.out, assets)
     if args.from_model and trainer.step == 0:
         trainer.start_from(args.from_model)
     if args.motion_model and trainer.step == 0:

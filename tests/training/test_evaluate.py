@@ -68,4 +68,4 @@ def test_the_report_names_what_failed_and_results_are_json(case: evaluate.Case, 
     text = evaluate.report([fine, broken])
     assert "there is no model" in text
     assert "1 motions of 1 rigs" in text
-    assert json.loads(json.dumps(evaluate._without_nan([fine]), allow_nan=False))[0]["rig"] == "fork"
+    assert json.loads(json.dumps(evaluate.without_nan([fine]), allow_nan=False))[0]["rig"] == "fork"

@@ -129,6 +129,20 @@ def test_pck_takes_the_box_of_each_frame() -> None:
     assert metrics.pck(truth, got, 0.2) == pytest.approx(5 / 7)
 
 
+def test_pck_of_a_rig_is_seen_from_aside_and_root_relative(arm: Rig) -> None:
+    up = np.array([0.0, 0, 1])
+    seen = metrics.seen_from_aside(np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]), up)
+    c, s, high = np.cos(np.radians(30)), np.sin(np.radians(30)), np.sin(np.radians(10))
+    np.testing.assert_allclose(seen, [[c, -s * high], [s, c * high], [0, np.cos(np.radians(10))]], atol=1e-12)
+    # joints at 0, 1 and (1, 1): the box is c + s wide; a hand that points on instead is off by more than a fifth of it, and travel does not count
+    truth = bend(arm, [0, 0], [0, 90], [0, 0], travel=[0, 0])
+    held = bend(arm, [0, 0], [0, 0], [0, 0], travel=[1, 2])
+    got = metrics.score(arm, truth[1:], held[1:], 24, up)
+    assert got["pck_10"] == pytest.approx(2 / 3)
+    assert got["pck_20"] == pytest.approx(2 / 3)
+    assert metrics.score(arm, truth[1:], truth[1:], 24, up)["pck_10"] == 1
+
+
 def test_foot_slip_counts_the_slide_of_standing_feet(arm: Rig) -> None:
     still = bend(arm, [0] * 4, [0] * 4, [0] * 4)
     slides = bend(arm, [0] * 4, [0] * 4, [0] * 4, travel=[0, 0.01, 0.02, 0.03])

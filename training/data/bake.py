@@ -10,7 +10,7 @@ import argparse
 import json
 import logging
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,30 +101,61 @@ def held_out(entry: dict[str, Any], names: list[str]) -> list[bool]:
     return [name in chosen for name in names]
 
 
-def bake(entry: dict[str, Any], folder: Path) -> Asset:
-    """One rig of the index as an Asset; leaves the imported scene behind, without its meshes."""
-    path = folder / entry["name"] / entry["file"]
+@dataclass(frozen=True, eq=False)
+class Animated:
+    """What one file holds: its main armature's rig and every clip of it.
+
+    armature: the object's name. world: (4, 4) armature to world. up: (3,) unit vector against gravity, armature frame. clips may be empty.
+    """
+
+    rig: Rig
+    armature: str
+    world: np.ndarray
+    up: np.ndarray
+    clips: tuple[AssetClip, ...]
+
+
+def read_file(path: Path) -> Animated:
+    """Import a file and play all its actions; leaves the imported scene behind, without its meshes.
+
+    Raises ValueError where there is no armature, CaptureError or RuntimeError where the reader or Blender's importer gives up.
+    """
     neutral = neutral_pose(path)
     import_file(path)
     armature = main_armature()
     rig = read_rig(armature)
+    world = np.array(armature.matrix_world, np.float64)
     up = np.array(armature.matrix_world.to_3x3().inverted_safe() @ Vector((0, 0, 1)))
+    name = armature.name
     sampler = ClipSampler(armature, rig.names, neutral)
-    actions = actions_of(armature)
-    flags = held_out(entry, [action.name for action in actions])
     clips = []
-    for action, flag in zip(actions, flags, strict=True):
+    for action in actions_of(armature):
         fps, pose, _ = sampler.play(action)
-        clips.append(AssetClip(action.name, fps, pose.astype(np.float32), flag))
-    if not clips:
+        clips.append(AssetClip(action.name, fps, pose.astype(np.float32)))
+    return Animated(_thinned(rig), name, world, up / np.linalg.norm(up), tuple(clips))
+
+
+def bake(entry: dict[str, Any], folder: Path) -> Asset:
+    """One rig of the index as an Asset."""
+    found = read_file(folder / entry["name"] / entry["file"])
+    if not found.clips:
         raise ValueError("no action keys a bone of the armature")
-    notes = {"species": entry.get("species", ""), "source": entry.get("source", ""), "file": entry["file"], "armature": armature.name}
+    flags = held_out(entry, [clip.name for clip in found.clips])
+    clips = tuple(replace(clip, held_out=flag) for clip, flag in zip(found.clips, flags, strict=True))
+    notes = {"species": entry.get("species", ""), "source": entry.get("source", ""), "file": entry["file"], "armature": found.armature}
     license_name = str(entry["license"]).split(" ")[0]
-    return Asset(entry["name"], _thinned(rig), tuple(clips), up / np.linalg.norm(up), entry["kind"], entry["split"], license_name, notes)
+    return Asset(entry["name"], found.rig, clips, found.up, entry["kind"], entry["split"], license_name, notes)
 
 
 def _thinned(rig: Rig) -> Rig:
     return rig if rig.mesh is None else replace(rig, mesh=thin_out(rig.mesh, MAX_TRIANGLES))
+
+
+def write_asset(asset: Asset, folder: Path) -> Path:
+    """Save as NAME.npz; a training that watches the folder never meets a half-written file."""
+    part, path = folder / f".{asset.name}.npz", folder / f"{asset.name}.npz"
+    save_asset(asset, part)
+    return part.replace(path)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -145,9 +176,7 @@ def main(argv: list[str] | None = None) -> int:
             log.exception("%s failed", entry["name"])
             failed.append(f"{entry['name']}: {error}")
             continue
-        # A training that watches the folder must never meet a half-written file.
-        save_asset(asset, args.out / f".{entry['name']}.npz")
-        (args.out / f".{entry['name']}.npz").replace(args.out / f"{entry['name']}.npz")
+        write_asset(asset, args.out)
         triangles = len(asset.rig.mesh.triangles) if asset.rig.mesh is not None else 0
         log.info("%-34s %3d bones %3d driven %2d detached %3d clips %5d frames %5d triangles", asset.name, len(asset.rig), asset.rig.driven.sum(),
                  (asset.rig.carriers != asset.rig.parents).sum(), len(asset.clips), sum(len(c.pose) for c in asset.clips), triangles)

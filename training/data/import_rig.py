@@ -17,22 +17,34 @@ import numpy as np
 from ...addon.rig_mesh import bound_meshes
 
 _GLTF = (".glb", ".gltf")
+_USD = (".usd", ".usda", ".usdc", ".usdz")
+# in order of how much of a character they hold: of one motion in several formats the first is taken
+SUFFIXES = (*_GLTF, ".fbx", ".blend", *_USD, ".dae", ".bvh")
 
 
 def import_file(path: Path) -> None:
-    """Replace the scene by the file's: glTF, FBX or blend. The extension, where it is enabled, stays so."""
+    """Replace the scene by the file's (see SUFFIXES; Collada only where Blender still reads it). The extension, where it is enabled, stays so."""
     suffix = path.suffix.lower()
     with contextlib.redirect_stdout(io.StringIO()):  # importers report every object
         if suffix == ".blend":
-            bpy.ops.wm.open_mainfile(filepath=str(path), load_ui=False)
+            bpy.ops.wm.open_mainfile(filepath=str(path), load_ui=False, use_scripts=False)
             return
         bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
         if suffix in _GLTF:
             bpy.ops.import_scene.gltf(filepath=str(path), loglevel=logging.ERROR)
-        elif bpy.app.version >= (4, 5, 0):  # the older importer stops at the lights of some files in Blender 5
+        elif suffix == ".fbx" and bpy.app.version >= (4, 5, 0):  # the older importer stops at the lights of some files in Blender 5
             bpy.ops.wm.fbx_import(filepath=str(path))
-        else:
+        elif suffix == ".fbx":
             bpy.ops.import_scene.fbx(filepath=str(path))
+        elif suffix == ".bvh":
+            # the scene takes on the file's own rate: else a motion of 30 frames a second would play slower in a scene of 24
+            bpy.ops.import_anim.bvh(filepath=str(path), update_scene_fps=True, update_scene_duration=True)
+        elif suffix in _USD:
+            bpy.ops.wm.usd_import(filepath=str(path))
+        elif suffix == ".dae" and hasattr(bpy.types, "WM_OT_collada_import"):
+            bpy.ops.wm.collada_import(filepath=str(path))
+        else:
+            raise ValueError(f"Blender {bpy.app.version_string} does not read {suffix or 'files without a suffix'}")
 
 
 def main_armature() -> bpy.types.Object:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from ...backend.body_points import Body, Crop, read_body, view_orientations, view_points
-from ...backend.camera import Camera
+from ...backend.camera import Camera, view_rotation
 from ...backend.kinematics import bone_rotations, skin
 from ...backend.model.batch import ModelInput
 from ...backend.model.config import SURFACE_POINTS
@@ -17,6 +18,7 @@ from ..render import Background, Look, augment, render_clip
 from .asset import Asset, AssetClip
 from .views import crop_intrinsics, picture_in_crop, random_camera, random_crop
 
+Subject = tuple[Asset, AssetClip]  # another body of the rig's bones, and how it moves
 _PAINTED = 3  # scenes that one batch paints
 _MISFIT = 0.3  # of what laying a rig over another subject leaves, this much an animator leaves too
 
@@ -26,7 +28,8 @@ class SampleConfig:
     """What a sample looks like.
 
     frames, references: counts. image_size: pixels. max_bones: larger rigs lose random leaves. rendered_share: samples whose
-    references are plain renders of another clip's pose. loose_share: aligned references posed slightly wrong.
+    references are plain renders of another clip's pose. loose_share: aligned references posed slightly wrong. surface_samples: points of the
+    skin in the truth, for models that reconstruct it (training/v1).
     """
 
     frames: int = 6
@@ -35,24 +38,22 @@ class SampleConfig:
     max_bones: int = 36
     rendered_share: float = 0.12
     loose_share: float = 0.4
-
-
-@dataclass(frozen=True)
-class Cast:
-    """The rig that is captured onto, and the subject that the video shows: the rig's own mesh, or another body of the same bones."""
-
-    rig: Asset
-    subject: Asset
+    surface_samples: int = 0
 
 
 @dataclass
 class Truth:
-    """uv (T, J, K, 2), xyz (T, J, K, 3), turn (T, J, 3, 3) since the primary reference, mask (T, h, w) 0..1 at 1/4 size."""
+    """uv (T, J, K, 2), xyz (T, J, K, 3), turn (T, J, 3, 3) since the primary reference, mask (T, h, w) 0..1 at 1/4 size.
+
+    surface (T, M, 3), ref_surface (M, 3): points of the skin in the axes and unit of xyz, the same points in each, where asked for.
+    """
 
     uv: torch.Tensor
     xyz: torch.Tensor
     turn: torch.Tensor
     mask: torch.Tensor
+    surface: torch.Tensor | None = None
+    ref_surface: torch.Tensor | None = None
 
 
 @dataclass
@@ -70,6 +71,18 @@ class Shot:
     images: np.ndarray
     mask: np.ndarray
     times: np.ndarray
+    surface: np.ndarray | None = None
+
+
+def sample_surface(rng: np.random.Generator, rest: np.ndarray, triangles: np.ndarray, posed: np.ndarray, count: int) -> np.ndarray:
+    """(P, count, 3) points of a skin, spread evenly over its area at rest, where the posed vertices (P, V, 3) carry them."""
+    corners = rest[triangles].astype(np.float64)
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1) + 1e-18
+    chosen = rng.choice(len(triangles), count, p=area / area.sum())
+    a, b = rng.random((2, count, 1))
+    a, b = np.where(a + b > 1, 1 - a, a), np.where(a + b > 1, 1 - b, b)  # folded back into the triangle
+    first, second, third = (posed[:, triangles[chosen, k]] for k in range(3))
+    return first + a * (second - first) + b * (third - first)
 
 
 def choose_frames(rng: np.random.Generator, clip: AssetClip, config: SampleConfig) -> np.ndarray:
@@ -134,13 +147,18 @@ class SampleMaker:
         front = painted.front if rng.random() < 0.4 else None
         return replace(fresh, picture=np.ascontiguousarray(picture), front=front)
 
-    def _shoot(self, rng: np.random.Generator, cast: Cast, body: Body, number: int, frames: np.ndarray, references: int, plain: bool) -> Shot:
-        """Frames of the cast's clip `number`; a plain picture shows the rig itself."""
-        clip, asset = cast.rig.clips[number], cast.rig if plain else cast.subject
+    def shoot(
+        self, rng: np.random.Generator, asset: Asset, clip: AssetClip, body: Body, frames: np.ndarray, references: int, plain: bool,
+        subject: Subject | None = None,
+    ) -> Shot:
+        """Frames (P,) of a rig's clip before one camera, the references' first; plain: as a rendered reference, without scenery and faults.
+
+        The pictures show the rig's own mesh, or another subject.
+        """
         points = seen = body.points(clip.pose[frames].astype(np.float64))
         rotations = bone_rotations(clip.pose[frames].astype(np.float64)[:, body.bones])
-        if asset is not cast.rig:
-            clip = asset.clips[number]
+        if subject is not None:
+            asset, clip = subject
             seen = worn_points(points, rotations, clip.pose[frames][:, body.bones][..., :3, 3].astype(np.float64))
         pose, times = clip.pose[frames].astype(np.float64), frames / clip.fps
         mesh = asset.rig.mesh
@@ -164,9 +182,16 @@ class SampleMaker:
         )
         mask = rendered.mask
         images = _on_grey(rendered.images, mask) if plain else augment(rendered.images, rng, mask, rendered.outside)
-        return Shot(camera, crop, seen, points, rotations, images, mask, times)
+        surface = None
+        if self.config.surface_samples:
+            own = np.random.default_rng(zlib.crc32(asset.name.encode()))  # the same points in every shot of a rig
+            skinned = sample_surface(own, mesh.vertices, mesh.triangles, vertices, self.config.surface_samples)
+            view = np.swapaxes(view_rotation(camera.intrinsics, crop.center) @ camera.from_armature[:, :3, :3], -1, -2)
+            surface = (skinned - seen[..., 0, :].mean(-2, keepdims=True)) @ view / (asset.rig.size * camera.scale)[:, None, None]
+        return Shot(camera, crop, seen, points, rotations, images, mask, times, surface)
 
-    def _references(self, rng: np.random.Generator, body: Body, shot: Shot, count: int, aligned: bool) -> list[PosedCrop]:
+    def references(self, rng: np.random.Generator, body: Body, shot: Shot, count: int, aligned: bool) -> list[PosedCrop]:
+        """The first pictures of a shot as references, aligned with the clip or of another one."""
         loose = aligned and rng.random() < self.config.loose_share
         result = []
         for n in range(count):
@@ -201,20 +226,22 @@ class SampleMaker:
 
     def make(self, rng: np.random.Generator, asset: Asset, subject: Asset | None = None) -> tuple[ModelInput, Truth]:
         """One sample of an asset with a mesh and at least one clip; the video may show another subject of the same bones, which moves alike."""
-        config, cast = self.config, Cast(asset, subject or asset)
+        config = self.config
         number = int(rng.integers(len(asset.clips)))
+        clip, shown = asset.clips[number], (subject, subject.clips[number]) if subject is not None and subject is not asset else None
         body = read_body(asset.rig, SURFACE_POINTS, _thin_out(rng, asset, config.max_bones))
-        frames = choose_frames(rng, asset.clips[number], config)
+        frames = choose_frames(rng, clip, config)
         aligned = rng.random() >= config.rendered_share
         count = config.references
+        drawn: Shot | None = None
         if aligned:
-            shot = self._shoot(rng, cast, body, number, frames, count, plain=False)
-            references = self._references(rng, body, shot, count, True)
+            shot = self.shoot(rng, asset, clip, body, frames, count, plain=False, subject=shown)
+            references = self.references(rng, body, shot, count, True)
         else:
-            other = int(rng.integers(len(asset.clips)))
-            drawn = self._shoot(rng, cast, body, other, rng.integers(0, len(asset.clips[other].pose), count), count, plain=True)
-            references = self._references(rng, body, drawn, count, False)
-            shot = self._shoot(rng, cast, body, number, frames, count, plain=False)
+            other = asset.clips[rng.integers(len(asset.clips))]
+            drawn = self.shoot(rng, asset, other, body, rng.integers(0, len(other.pose), count), count, plain=True)
+            references = self.references(rng, body, drawn, count, False)
+            shot = self.shoot(rng, asset, clip, body, frames, count, plain=False, subject=shown)
         after = slice(count, None)
         camera = Camera(shot.camera.intrinsics[after], shot.camera.from_armature[after], shot.camera.width, shot.camera.height)
         crop = Crop(shot.crop.center[after], shot.crop.side[after])
@@ -224,6 +251,9 @@ class SampleMaker:
         x = model_input(body, references, images_to_tensor(shot.images[after]), shot.times[after], crop.side)
         small = shot.mask[after].reshape(len(uv), config.image_size // 4, 4, config.image_size // 4, 4).mean((2, 4)) / 255
         truth = Truth(*(torch.from_numpy(np.ascontiguousarray(v)).float() for v in (np.nan_to_num(uv, nan=-9.0), xyz, turn, small)))
+        if shot.surface is not None:
+            then = shot.surface[0] if drawn is None or drawn.surface is None else drawn.surface[0]
+            truth.surface, truth.ref_surface = (torch.from_numpy(v).float() for v in (shot.surface[after], then))
         return x, truth
 
 
@@ -269,4 +299,7 @@ def collate(samples: list[tuple[ModelInput, Truth]]) -> tuple[ModelInput, Truth]
     turn = torch.stack([pad(t.turn, (1,)) for _, t in samples])
     turn[gone[:, None].expand(-1, turn.shape[1], -1)] = torch.eye(3)
     uv, xyz = (torch.stack([pad(getattr(t, name), (1,)) for _, t in samples]) for name in ("uv", "xyz"))
-    return ModelInput(**merged), Truth(uv, xyz, turn, torch.stack([t.mask for _, t in samples]))
+    masks = torch.stack([t.mask for _, t in samples])
+    surface, ref_surface = (torch.stack(found) if (found := [s for s in part if s is not None]) else None
+                            for part in ([t.surface for _, t in samples], [t.ref_surface for _, t in samples]))
+    return ModelInput(**merged), Truth(uv, xyz, turn, masks, surface, ref_surface)

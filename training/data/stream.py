@@ -41,13 +41,13 @@ class Batch:
     motion: tuple[ModelInput, Truth] | None
 
 
-def training_assets(folder: Path) -> list[Asset]:
-    """Baked rigs that a bundled model may learn from: split train, CC0, held-out clips taken away."""
+def training_assets(folder: Path, any_licence: bool = False) -> list[Asset]:
+    """Baked rigs that a bundled model may learn from: split train, CC0 (unless any_licence), held-out clips taken away."""
     chosen = []
     for path in sorted(folder.glob("*.npz")):
         asset = load_asset(path)
         clips = tuple(c for c in asset.clips if not c.held_out and len(c.pose) >= 4)
-        if asset.split == "train" and asset.license in _SHIPPABLE and clips and asset.rig.mesh is not None and asset.rig.driven.sum() >= 3:
+        if asset.split == "train" and (any_licence or asset.license in _SHIPPABLE) and clips and asset.rig.mesh is not None and asset.rig.driven.sum() >= 3:
             chosen.append(Asset(asset.name, asset.rig, clips, asset.up, asset.plan, asset.split, asset.license))
     return chosen
 

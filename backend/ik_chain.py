@@ -1,0 +1,117 @@
+"""A rig as inverse kinematics sees it: tracked points, which bones move them, and poses from turns against the carriers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .kinematics import bone_rotations
+from .rig import Rig
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Tracked points on a rig.
+
+    bones: (P,) int, which bone carries each. offsets: (P, 3) the point in that bone's own frame (zero for its head), armature units.
+    positions: (T, P, 3) armature frame, NaN where unknown. times: (T,) seconds, increasing.
+    """
+
+    bones: np.ndarray
+    offsets: np.ndarray
+    positions: np.ndarray
+    times: np.ndarray
+
+    def __post_init__(self) -> None:
+        count, frames = len(self.bones), len(self.times)
+        if self.offsets.shape != (count, 3) or self.positions.shape != (frames, count, 3):
+            raise ValueError("targets must agree in points and frames")
+        if frames > 1 and not (np.diff(self.times) > 0).all():
+            raise ValueError("times must increase")
+
+
+def head_targets(rig: Rig, heads: np.ndarray, times: np.ndarray, ends: np.ndarray | None = None) -> Targets:
+    """Targets of all heads (T, J, 3) and, where given, of all ends (T, J, 3); NaN where unknown."""
+    bones, offsets, positions = np.arange(len(rig)), np.zeros((len(rig), 3)), heads
+    if ends is not None:
+        bones, offsets, positions = np.tile(bones, 2), np.concatenate([offsets, end_offsets(rig)]), np.concatenate([heads, ends], 1)
+    return Targets(bones, offsets, positions, times)
+
+
+def end_offsets(rig: Rig) -> np.ndarray:
+    """(J, 3) each bone's end in the bone's own frame."""
+    return np.einsum("jba,jb->ja", rig.rest[:, :3, :3], rig.ends - rig.rest[:, :3, 3])
+
+
+class Chain:
+    """What of the rig the solver needs, in units of the rig's size, as tensors; A active bones, P points."""
+
+    def __init__(self, rig: Rig, reference: np.ndarray, targets: Targets) -> None:
+        self.rig, self.size = rig, rig.size
+        rotations = bone_rotations(reference)
+        self.reference = torch.from_numpy(rotations)
+        heads = reference[:, :3, 3] / self.size
+        self.ref_heads = torch.from_numpy(heads)
+        carriers = rig.carriers.astype(np.int64)
+        self.carriers = torch.from_numpy(carriers)
+        linked = carriers >= 0
+        above = np.where(linked[:, None, None], np.swapaxes(rotations[carriers], -1, -2), np.eye(3))
+        self.local = torch.from_numpy(above @ rotations)  # in the carrier's axes, as in the reference
+        self.link = torch.from_numpy(np.where(linked[:, None], np.einsum("jab,jb->ja", above, heads - heads[carriers]), 0.0))
+        self.levels = _levels(rig)
+        self.bones = torch.from_numpy(targets.bones.astype(np.int64))
+        scale = np.linalg.norm(reference[targets.bones, :3, :3], axis=-2)  # a scaled bone carries its points farther
+        self.offsets = torch.from_numpy(targets.offsets * scale / self.size)
+        self.ref_points = self.points(self.reference[None], self.ref_heads[None])[0]
+        # [p, j]: bone j moves point p by turning: it carries p's bone, or p lies off its own head
+        below = np.eye(len(rig), dtype=bool)
+        for bone in rig.carrier_order:
+            if carriers[bone] >= 0:
+                below[bone] |= below[carriers[bone]]
+        moves = below[targets.bones]
+        at_head = np.linalg.norm(targets.offsets, axis=1) < 1e-9 * self.size
+        moves[at_head, targets.bones[at_head]] = False
+        seen = np.isfinite(targets.positions).all(-1).any(0)
+        self.active = np.flatnonzero(rig.driven & moves[seen].any(0))
+        self.moves = torch.from_numpy(moves[:, self.active])
+        self.roots = np.flatnonzero(~linked & below[targets.bones[seen]].any(0))
+        self.rides = torch.from_numpy(below[targets.bones][:, self.roots])
+        self.axes = self._axes(reference, carriers)
+
+    def _axes(self, reference: np.ndarray, carriers: np.ndarray) -> Tensor:
+        """(A, 3) the direction along each active bone in its carrier's axes, as in the reference: about it a bone twists."""
+        local_end = end_offsets(self.rig)
+        directions = np.einsum("jab,jb->ja", bone_rotations(reference), local_end)
+        directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
+        above = np.where((carriers >= 0)[:, None, None], np.swapaxes(bone_rotations(reference)[carriers], -1, -2), np.eye(3))
+        return torch.from_numpy(np.einsum("jab,jb->ja", above, directions)[self.active])
+
+    def pose(self, turns: Tensor, root_heads: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotations (T, J, 3, 3) and heads (T, J, 3) of turns (T, J, 3, 3) against the carriers; root_heads (T, J, 3), read for roots."""
+        rotations, heads = turns @ self.local, root_heads.clone()
+        for level in self.levels:
+            above = self.carriers[level]
+            rotations[:, level] = rotations[:, above] @ rotations[:, level]
+            heads[:, level] = heads[:, above] + (rotations[:, above] @ self.link[level][..., None])[..., 0]
+        return rotations, heads
+
+    def points(self, rotations: Tensor, heads: Tensor) -> Tensor:
+        """(T, P, 3) of a pose."""
+        return heads[:, self.bones] + (rotations[:, self.bones] @ self.offsets[..., None])[..., 0]
+
+    def turns(self, rotations: Tensor) -> Tensor:
+        """(T, J, 3, 3) turns against the carriers since the reference, in the carriers' axes, of rotations (T, J, 3, 3)."""
+        above = rotations[:, self.carriers.clamp(min=0)]
+        local = torch.where((self.carriers >= 0)[:, None, None], above.transpose(-1, -2) @ rotations, rotations)
+        return local @ self.local.transpose(-1, -2)
+
+
+def _levels(rig: Rig) -> list[Tensor]:
+    """Bones that have a carrier, by depth."""
+    depth = np.zeros(len(rig), int)
+    for bone in rig.carrier_order:
+        depth[bone] = depth[rig.carriers[bone]] + 1 if rig.carriers[bone] >= 0 else 0
+    return [torch.from_numpy(np.flatnonzero(depth == level)) for level in range(1, depth.max(initial=0) + 1)]

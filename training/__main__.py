@@ -1,0 +1,34 @@
+"""`python -m mocap_anything.training COMMAND …`: every command of the training package by its short name."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+
+COMMANDS = {
+    "bake": ("data.bake", "rigs of an index to arrays"),
+    "prepare": ("data.prepare", "what you bring, Truebones Zoo or Objaverse, to the same arrays"),
+    "train": ("train", "train a model"),
+    "publish": ("publish", "a trained model with its card"),
+    "cases": ("cases", "film rigs for the closed loop"),
+    "evaluate": ("evaluate", "capture the filmed cases and measure"),
+    "papers": ("papers", "the papers' protocols and metrics on held-out clips"),
+    "speed": ("v1.speed", "V1 against V2 on one clip"),
+    "footage": ("footage", "measure on annotated real footage"),
+}
+
+
+def main() -> None:
+    package = __package__ or ""
+    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+        lines = [f"usage: python -m {package} COMMAND …", *(f"  {name:<9} {text}" for name, (_, text) in COMMANDS.items())]
+        asked = len(sys.argv) > 1 and sys.argv[1] in ("-h", "--help")
+        print("\n".join(lines), file=sys.stdout if asked else sys.stderr)
+        sys.exit(0 if asked else 2)
+    module = f"{package}.{COMMANDS[sys.argv[1]][0]}"
+    del sys.argv[1]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

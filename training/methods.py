@@ -1,0 +1,58 @@
+"""Ways to tell a take's poses: from nothing (hold), and from its true joints (closed form, inverse kinematics)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..backend.closed_form import closed_form_motion
+from ..backend.ik_chain import head_targets
+from ..backend.inverse_kinematics import IKSettings, solve
+from ..backend.kinematics import pose_along_carriers
+from ..backend.track_quality import sort_tracks, track_noise
+from .takes import Take
+
+Method = Callable[[Take], np.ndarray]
+_PLAY = 0.005  # share of the size by which heads do not quite hang together even in truth
+
+
+def posed(rotations: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    """(T, J, 4, 4) of rotations (T, J, 3, 3) and heads (T, J, 3)."""
+    pose = np.tile(np.eye(4), (*heads.shape[:2], 1, 1))
+    pose[..., :3, :3], pose[..., :3, 3] = rotations, heads
+    return pose
+
+
+def hold(take: Take) -> np.ndarray:
+    """The reference, held still."""
+    return np.broadcast_to(take.reference_pose, take.pose.shape)
+
+
+def _heads(take: Take, noise: float) -> np.ndarray:
+    """True heads with errors of a given size, the same for every method."""
+    heads = take.pose[..., :3, 3]
+    seed = int(take.group, 16) % 2**32
+    return heads + np.random.default_rng(seed).normal(size=heads.shape) * noise * take.asset.rig.size
+
+
+def closed_form(noise: float = 0.0) -> Method:
+    """Procrustes bone by bone on true heads with noise (share of the size)."""
+
+    def run(take: Take) -> np.ndarray:
+        rig, heads = take.asset.rig, _heads(take, noise)
+        rotations = closed_form_motion(rig, take.reference_pose, heads, None, max(noise, _PLAY))
+        return posed(rotations, pose_along_carriers(rig, rotations, take.reference_pose, heads))
+
+    return run
+
+
+def inverse_kinematics(noise: float = 0.0) -> Method:
+    """The solver of `solve` on true heads with noise (share of the size), which it has to find out itself."""
+
+    def run(take: Take) -> np.ndarray:
+        rig, sure = sort_tracks(take.asset.rig, head_targets(take.asset.rig, _heads(take, noise), take.times), take.reference_pose)
+        found = solve(rig, take.reference_pose, sure, IKSettings(noise=track_noise(rig, sure)))
+        return posed(found.rotations, found.heads)
+
+    return run
