@@ -14,6 +14,7 @@ from . import names
 
 _OFF_CENTER = 0.015  # of the size: a bone this far from the middle plane may be of one side
 _SNAP = np.radians(12)  # a body that faces this nearly along an axis of its armature faces along it
+_EVEN = 0.02  # of the size: bones that mirror each other this well across a plane do so by chance
 _TAIL_REACH = 0.08  # of the size, behind the hub: a chain without a name that reaches so far is a tail
 
 
@@ -123,7 +124,9 @@ class Anatomy:
             mirrored = flat - 2 * np.outer(flat @ normal, normal)
             return float(np.linalg.norm(flat[:, None] - mirrored, axis=-1).min(0).mean())
 
-        if apart(along / np.linalg.norm(along)) > 0.5 * apart(across / np.linalg.norm(across)):
+        lopsided = apart(across / np.linalg.norm(across))
+        # a body that is nearly the same on all sides, as a snake that stands up, tells nothing
+        if lopsided < _EVEN * self.size or apart(along / np.linalg.norm(along)) > 0.5 * lopsided:
             return along
         ends = self.ends[self.rig.driven]
         first, last = ends[(ends @ across).argmin()], ends[(ends @ across).argmax()]
