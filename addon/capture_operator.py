@@ -9,8 +9,7 @@ from ..backend.errors import CaptureCancelled, CaptureError
 from ..backend.progress import CancelToken
 from . import capture_job
 from .capture_job import CaptureJob
-from .diagnostics import missing_message
-from .operators import NeedsClip, active_armature, clip_path
+from .operators import NeedsClip, NeedsPackages, active_armature, clip_path
 from .preferences import preferences
 from .properties import first_frame, settings_of
 from .scene_capture import CaptureOptions, Prepared, finish, prepare, resolve_model
@@ -32,7 +31,7 @@ def options_of(context: bpy.types.Context, armature: bpy.types.Object) -> Captur
     return CaptureOptions(clip_path(armature), first_frame(chosen, context.scene), settings, frames, chosen.reference_kind, keep_raw=True)
 
 
-class ARMATURE_OT_capture_from_video(NeedsClip, bpy.types.Operator):
+class ARMATURE_OT_capture_from_video(NeedsPackages, NeedsClip, bpy.types.Operator):
     """Capture the video's motion and key it on the armature, as a new action"""
 
     bl_idname = "armature.capture_from_video"
@@ -45,9 +44,6 @@ class ARMATURE_OT_capture_from_video(NeedsClip, bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if not super().poll(context):
-            return False
-        if missing := missing_message():
-            cls.poll_message_set(missing)
             return False
         if capture_job.running is not None:
             cls.poll_message_set("A capture is running")

@@ -17,11 +17,12 @@ import bpy
 from ..backend.batch.jobs import JobsError
 from ..backend.bvh import ORDERS
 from ..backend.errors import CaptureCancelled, CaptureError
+from ..backend.formats import EXPORT_SUFFIXES
 from ..backend.progress import CancelToken
 from ..backend.settings import CaptureSettings
 from . import capture_job, solve_command
 from .diagnostics import set_log_level
-from .export import EXPORT_SUFFIXES, ExportOptions, Outputs, export_motion, save_json, save_scene, writing
+from .export import ExportOptions, Outputs, export_motion, save_json, save_scene, writing
 from .preferences import DEVICES, preferences
 from .progress_line import ProgressLine
 from .properties import REFERENCE_KINDS, ROOT_ROTATIONS, ROOT_TRAVELS, first_frame, settings_of

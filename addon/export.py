@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 # how a .blend file ends: its last block, or the footer of a compressed one
 _TAIL = 64
 _ZSTD_SEEK_TABLE = b"\xb1\xea\x92\x8f"
-EXPORT_SUFFIXES = (".bvh", ".glb", ".fbx", ".npz", ".csv")
 
 
 class Outputs:

@@ -6,12 +6,11 @@ from typing import Any
 import bpy
 
 from ..backend.errors import CaptureError
+from ..backend.formats import VIDEO_SUFFIXES
 from .blender_versions import assign_action
-from .diagnostics import diagnostics, forget_missing, install_command
+from .diagnostics import diagnostics, forget_missing, install_command, missing_message
 from .properties import first_frame
 from .scene_capture import armature_problem
-
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv", ".ogv")
 
 
 def active_armature(context: bpy.types.Context) -> Any:
@@ -35,6 +34,26 @@ class NeedsArmature:
             cls.poll_message_set(problem)  # type: ignore[attr-defined]
             return False
         return True
+
+
+class NeedsPackages:
+    """What Blender's Python must have besides; stands before another of these classes."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not super().poll(context):  # type: ignore[misc]
+            return False
+        if missing := missing_message():
+            cls.poll_message_set(missing)  # type: ignore[attr-defined]
+            return False
+        return True
+
+
+def without_chosen(lines: Any, index: int) -> int:
+    """Take the chosen line off a list; returns the line that is chosen then."""
+    index = min(index, len(lines) - 1)
+    lines.remove(index)
+    return max(0, index - 1)
 
 
 class NeedsClip(NeedsArmature):
@@ -115,9 +134,7 @@ class ARMATURE_OT_capture_reference_remove(NeedsArmature, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         chosen = active_armature(context).mocap_anything
-        index = min(chosen.reference_index, len(chosen.references) - 1)
-        chosen.references.remove(index)
-        chosen.reference_index = max(0, index - 1)
+        chosen.reference_index = without_chosen(chosen.references, chosen.reference_index)
         return {"FINISHED"}
 
 

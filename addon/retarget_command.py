@@ -9,9 +9,10 @@ from typing import Any
 import bpy
 
 from ..backend.errors import CaptureError
+from ..backend.formats import EXPORT_SUFFIXES
 from . import command_line
 from .blender_versions import assign_action
-from .export import EXPORT_SUFFIXES, ExportOptions, Outputs, export_motion, save_scene, writing
+from .export import ExportOptions, Outputs, export_motion, save_scene, writing
 from .retargeting import Retargeted, RetargetOptions, retarget_action
 
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 import bpy
 
 from ..backend.errors import CaptureError
-from .diagnostics import missing_message
-from .operators import NeedsArmature, active_armature
+from .operators import NeedsArmature, NeedsPackages, active_armature, without_chosen
 from .retargeting import RetargetOptions, pair_problem, proposed_links, retarget_action
 
 if TYPE_CHECKING:
@@ -108,9 +107,7 @@ class ARMATURE_OT_retarget_link_remove(NeedsArmature, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         chosen = active_armature(context).mocap_anything_retarget
-        index = min(chosen.link_index, len(chosen.links) - 1)
-        chosen.links.remove(index)
-        chosen.link_index = max(0, index - 1)
+        chosen.link_index = without_chosen(chosen.links, chosen.link_index)
         return {"FINISHED"}
 
 
@@ -159,21 +156,12 @@ class ARMATURE_OT_retarget_preset_load(_Preset, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class ARMATURE_OT_retarget_action(_NeedsPair, bpy.types.Operator):
+class ARMATURE_OT_retarget_action(NeedsPackages, _NeedsPair, bpy.types.Operator):
     """Carry the driving armature's action over to this one, through the pose in which both mean the same, as a new action"""
 
     bl_idname = "armature.retarget_action"
     bl_label = "Retarget Action"
     bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not super().poll(context):
-            return False
-        if missing := missing_message():
-            cls.poll_message_set(missing)
-            return False
-        return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         target = active_armature(context)

@@ -133,22 +133,23 @@ class Trainer:
         if batch.motion is not None:
             motion_terms = self._motion_terms(*batch.motion, generator)
             loss = self.config.motion_weight * weigh(motion_terms, self.config.weights)
-        if batch.clips is not None and self.config.stage == "match":
-            x, truth = batch.clips
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
-                found, _, mask = cast(Video2Pose2Rot, self.model).find(x)
-            terms = match_terms(found.uv, found.heat, mask, truth, x)
-            loss = loss + weigh(terms, self.config.weights)
-        elif batch.clips is not None:
-            x, truth = batch.clips
-            given, _ = noisy_positions(truth.xyz, generator)
-            share = torch.rand(len(x.times), generator=generator) < self.config.true_share
-            drop = bool(torch.rand(1, generator=generator) < 0.15)
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
-                out = self.model(x, given, share, drop)
-            terms = clip_losses(out, truth, x)
+        if batch.clips is not None:
+            terms = self._clip_terms(*batch.clips, generator)
             loss = loss + weigh(terms, self.config.weights)
         return loss, terms | {f"motion_{name}": value for name, value in motion_terms.items()}
+
+    def _clip_terms(self, x: ModelInput, truth: Truth, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Rendered clips: matching alone in its own stage, else everything."""
+        if self.config.stage == "match":
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+                found, _, mask = cast(Video2Pose2Rot, self.model).find(x)
+            return match_terms(found.uv, found.heat, mask, truth, x)
+        given, _ = noisy_positions(truth.xyz, generator)
+        share = torch.rand(len(x.times), generator=generator) < self.config.true_share
+        drop = bool(torch.rand(1, generator=generator) < 0.15)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+            out = self.model(x, given, share, drop)
+        return clip_losses(out, truth, x)
 
     def _motion_terms(self, x: ModelInput, truth: Truth, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Motion alone: in one step of three pose2rot from noisy positions, else lifting and pose2rot from noisy 2D tracks."""

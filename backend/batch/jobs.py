@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CaptureError
+from ..formats import EXPORT_SUFFIXES, VIDEO_SUFFIXES
 
 JOBS_FILE = "jobs.toml"
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv", ".ogv"})
-EXPORTS = ("bvh", "npz", "csv", "glb", "fbx")
+_EXPORTS = tuple(suffix[1:] for suffix in EXPORT_SUFFIXES)
 _PATTERN = re.compile(r"[*?\[]")
 _NAME = re.compile(r"[^\w.-]+")
 # decided by the batch: each job has a folder of its own
@@ -132,8 +132,8 @@ def _jobs_of_table(table: Mapping[str, Any], folder: Path) -> list[Job]:
     if wrong := sorted(_RESULTS & rest.keys()):
         raise ValueError(f"'{wrong[0]}' is chosen by the batch (--output names its folder)")
     export, preview, name = table.get("export", ""), table.get("preview", True), table.get("name", "")
-    if export not in ("", *EXPORTS):
-        raise ValueError(f"export must be one of {', '.join(EXPORTS)}, not {export!r}")
+    if export not in ("", *_EXPORTS):
+        raise ValueError(f"export must be one of {', '.join(_EXPORTS)}, not {export!r}")
     if not isinstance(preview, bool) or not isinstance(name, str):
         raise ValueError("preview must be true or false, and name a string")
     if nested := [key for key, value in rest.items() if isinstance(value, dict)]:

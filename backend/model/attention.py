@@ -38,6 +38,14 @@ class FeedForward(nn.Sequential):
         super().__init__(nn.LayerNorm(dim), nn.Linear(dim, factor * dim), nn.GELU(), nn.Linear(factor * dim, dim))
 
 
+def zero_head(dim: int, out: int) -> nn.Sequential:
+    """A read-out of (…, dim) to (…, out) that answers zero before it is trained."""
+    hidden, last = nn.Linear(dim, dim), nn.Linear(dim, out)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.LayerNorm(dim), hidden, nn.GELU(), last)
+
+
 class TokenLayer(nn.Module):
     """Pre-norm transformer layer over the image tokens of one frame; with a source, `look` comes first: attention to the references' tokens."""
 

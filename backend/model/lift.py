@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .attention import JointBlock
+from .attention import JointBlock, zero_head
 from .batch import ModelInput
 from .config import ModelConfig
 from .rotations import matrix_to_6d
@@ -55,11 +55,7 @@ class Lift(nn.Module):
         self.from_image = nn.Linear(dim + 2 * config.fine_dim * self.points, dim)
         nn.init.zeros_(self.from_image.weight)  # lifting is learned without pictures first, and must not be disturbed when they come
         self.blocks = nn.ModuleList(JointBlock(dim, config.head_dim, config.time_window, config.attention) for _ in range(config.lift_layers))
-        self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, self.points * 6 + 2))
-        last = self.head[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        self.head = zero_head(dim, self.points * 6 + 2)
 
     def _geometry(self, x: ModelInput) -> Tensor:
         """The primary reference's pose (B, 1, J, geometry), as points and a turn, never as the bone's own axes."""

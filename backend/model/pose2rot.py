@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..closed_form import turns_from_points
-from .attention import JointBlock
+from .attention import JointBlock, zero_head
 from .batch import ModelInput
 from .config import ModelConfig
 from .rotations import along_carriers, matrix_from_6d, matrix_to_6d, relative_to_carrier
@@ -33,11 +33,7 @@ class Pose2Rot(nn.Module):
         self.from_geometry = nn.Sequential(nn.Linear(geometry, dim), nn.GELU(), nn.Linear(dim, dim))
         self.from_image = nn.Linear(dim, dim) if config.image_to_rot else None
         self.blocks = nn.ModuleList(JointBlock(dim, config.head_dim, config.time_window, config.attention) for _ in range(config.rot_layers))
-        self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, 9))
-        last = self.head[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        self.head = zero_head(dim, 9)
 
     def starts(self, x: ModelInput, xyz: Tensor, log_error: Tensor) -> tuple[Tensor, Tensor]:
         """Closed-form turns (B, T, J, 3, 3), as careful as the error says and bolder, without gradient: they are an input, not a layer."""

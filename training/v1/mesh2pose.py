@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ...backend.model.attention import Attention, FeedForward, SkeletonAttention, TimeAttention
+from ...backend.model.attention import Attention, FeedForward, SkeletonAttention, TimeAttention, zero_head
 from ...backend.model.batch import ModelInput
 from ...backend.model.shapes import HEAD_SCALE, by_length, log_length
 from .config import V1Config
@@ -93,11 +93,7 @@ class Mesh2Pose(nn.Module):
         self.pose = nn.Sequential(nn.Linear(3 + 4, dim), nn.GELU(), nn.Linear(dim, dim))  # where a joint is, and its link to its carrier
         self.prompts = nn.ModuleList(PromptLayer(config, i) for i in range(config.prompt_layers))
         self.layers = nn.ModuleList(MotionLayer(config, i) for i in range(config.motion_layers))
-        self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, 3))
-        last = self.head[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        self.head = zero_head(dim, 3)
 
     def forward(self, x: ModelInput, ref_tokens: Tensor, ref_surface: Tensor, tokens: Tensor, surface: Tensor) -> Tensor:
         """ref_tokens (B, L, C), ref_surface (B, M, 3) of the primary reference; tokens (B, T, L, C), surface (B, T, M, 3) of the frames."""
