@@ -4,7 +4,7 @@
 VENV := .venv
 OLDEST := .venv-4.2.23
 LTS := .venv-4.5.15
-PYTEST := -m pytest -q
+TESTS := tools/run_tests.py
 
 setup: $(VENV)/.ready
 
@@ -21,13 +21,13 @@ demo: setup
 	$(VENV)/bin/python tools/demo.py
 
 test: setup
-	$(VENV)/bin/python $(PYTEST) $(ARGS)
+	$(VENV)/bin/python $(TESTS) $(ARGS)
 
 test-oldest: $(OLDEST)/.ready
-	$(OLDEST)/bin/python $(PYTEST) $(ARGS)
+	$(OLDEST)/bin/python $(TESTS) $(ARGS)
 
 test-lts: $(LTS)/.ready
-	$(LTS)/bin/python $(PYTEST) $(ARGS)
+	$(LTS)/bin/python $(TESTS) $(ARGS)
 
 # A real Blender with a window, in a Debian system of its own under CHROOT; needs root
 test-blender: zip
