@@ -54,6 +54,9 @@ class CaptureProperties(bpy.types.PropertyGroup):
     root_travel: bpy.props.EnumProperty(
         name="Root Travel", description="How the body as a whole moves", items=ROOT_TRAVELS, default=CaptureSettings.root_travel
     )
+    fit: bpy.props.BoolProperty(
+        name="Fit to Video", description="Refine the model's rotations until the posed rig shows where the video shows it", default=CaptureSettings.fit
+    )
     contacts: bpy.props.BoolProperty(name="Hold Contacts", description="Hold feet that stand still in place", default=CaptureSettings.contacts)
     smoothing: bpy.props.FloatProperty(
         name="Smoothing",
@@ -86,6 +89,7 @@ def settings_of(chosen: CaptureProperties, device: str, model: str) -> CaptureSe
         model=model,
         root_rotation=chosen.root_rotation,
         root_travel=chosen.root_travel,
+        fit=chosen.fit,
         contacts=chosen.contacts,
         smoothing=chosen.smoothing,
         start=chosen.trim_start if chosen.use_trim else None,

@@ -24,7 +24,8 @@ class Track:
     """A stretch of frames answered from one reference.
 
     reference_crop, crop: the reference's window (one) and the frames' (T,). camera: of one time or of T. times: (T,).
-    turn: (T, J, 3, 3), uv: (T, J, K, 2) crop units, error: (T, J), weight: (T, J, K) as in predictor.Prediction, J driven bones.
+    turn: (T, J, 3, 3), uv: (T, J, K, 2) crop units, error: (T, J), weight: (T, J, K), places: (T, J, K, M, 2), chances: (T, J, K, M) as in
+        predictor.Prediction (None: the turns are final), J driven bones.
     """
 
     reference: Reference
@@ -36,6 +37,8 @@ class Track:
     uv: np.ndarray
     error: np.ndarray
     weight: np.ndarray
+    places: np.ndarray | None = None
+    chances: np.ndarray | None = None
 
     def rotations(self, body: Body) -> np.ndarray:
         """(T, J, 3, 3) orientations of the driven bones, armature frame."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from .video import Clip
 
 _INSIDE = 0.1  # share of a reference's points that must lie in its picture
 MODELS = Path(__file__).resolve().parent.parent / "assets" / "models"
-_STAGES = {"load": 0.02, "follow": 0.38, "capture": 0.56, "finish": 0.04}  # shares of the progress bar
+_STAGES = {"load": 0.02, "follow": 0.32, "capture": 0.4, "fit": 0.22, "finish": 0.04}  # shares of the progress bar
 
 ModelLoader = Callable[[Path, Any], Any]
 
@@ -51,7 +51,7 @@ class CaptureRequest:
 
 @dataclass(frozen=True, eq=False)
 class CaptureResult:
-    """The finished motion, the network's own before smoothing and honouring keyed frames, seconds a stage, and facts for the report."""
+    """The finished motion, the one before smoothing and honouring keyed frames, seconds a stage, and facts for the report."""
 
     motion: Motion
     raw: Motion
@@ -117,7 +117,8 @@ def capture(request: CaptureRequest, cancel: CancelToken, loader: ModelLoader | 
         done += _STAGES["follow"] * part
         track = yield from _predict(request, predictor, plan, crop, cancel, clock, done, part)
         done += _STAGES["capture"] * part
-        tracks.append(track)
+        tracks.append((yield from _fitted(request, body, track, cancel, clock, done, part)) if request.settings.fit else track)
+        done += _STAGES["fit"] * part
     yield Progress("Finishing", 1 - _STAGES["finish"])
     with clock.stage("finish"):
         raw = assemble(request.rig, body, blend_tracks(tracks, _aligned_times(request)), request.settings, np.asarray(request.up))
@@ -237,8 +238,25 @@ def _predict(
     if camera.from_armature.ndim == 3:
         rows = slice(frames.start, frames.stop)
         camera = Camera(camera.intrinsics[rows], camera.from_armature[rows], camera.width, camera.height)
-    said = {name: np.concatenate([getattr(p, name) for p in found]) for name in ("turn", "uv", "error", "weight")}
+    said = {name: np.concatenate([getattr(p, name) for p in found]) for name in ("turn", "uv", "error", "weight", "places", "chances")}
     return Track(plan.reference, plan.crop, camera, crop, times, **said)
+
+
+def _fitted(
+    request: CaptureRequest, body: Body, track: Track, cancel: CancelToken, clock: _Clock, done: float, part: float
+) -> Generator[Progress, None, Track]:
+    """The track with the turns that geometry makes of what was found."""
+    from .fit import fit
+
+    steps = fit(request.rig, body, track)
+    while True:
+        cancel.check()
+        with clock.stage("fit"):
+            try:
+                share = next(steps)
+            except StopIteration as end:
+                return replace(track, turn=end.value)
+        yield Progress("Fitting the rig", done + _STAGES["fit"] * part * share)
 
 
 def _finish(request: CaptureRequest, raw: Motion) -> Motion:

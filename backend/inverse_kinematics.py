@@ -201,11 +201,15 @@ def _refine(
 
 def _jacobian(chain: Chain, rotations: Tensor, heads: Tensor, points: Tensor) -> Tensor:
     """(T, 3P, 3A + 3R) of points by turns of active bones in their carriers' axes, and by root heads."""
+    riding = (chain.rides[:, None, :, None] * torch.eye(3, dtype=points.dtype)[:, None]).flatten(2).flatten(0, 1)
+    return torch.cat([bone_jacobian(chain, rotations, heads, points), riding.expand(len(points), -1, -1)], -1)
+
+
+def bone_jacobian(chain: Chain, rotations: Tensor, heads: Tensor, points: Tensor) -> Tensor:
+    """(T, 3P, 3A) of points (T, P, 3) by turns of active bones in their carriers' axes."""
     arms = points[:, :, None] - heads[:, None, chain.active]
     above = chain.carriers[chain.active]
     axes = torch.where((above >= 0)[:, None, None], rotations[:, above.clamp(min=0)], torch.eye(3, dtype=arms.dtype))
     # d x = (axes d) x arm: column by column
     columns = torch.linalg.cross(axes.transpose(-1, -2)[:, None], arms[..., None, :], dim=-1) * chain.moves[..., None, None]  # (T, P, A, 3 of d, 3 of x)
-    turning = columns.permute(0, 1, 4, 2, 3).flatten(3).flatten(1, 2)
-    riding = (chain.rides[:, None, :, None] * torch.eye(3, dtype=arms.dtype)[:, None]).flatten(2).flatten(0, 1)
-    return torch.cat([turning, riding.expand(len(arms), -1, -1)], -1)
+    return columns.permute(0, 1, 4, 2, 3).flatten(3).flatten(1, 2)

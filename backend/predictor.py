@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -15,21 +15,30 @@ from .model.batch import ModelInput, ModelOutput
 from .model.network import ReferenceState, Video2Pose2Rot
 from .model.prepare import PosedCrop, model_input
 from .model.skeleton_graph import skeleton_graph
+from .model.video2pose import local_argmax, local_modes
 from .progress import CancelToken
 
 ENCODE = 8  # frames encoded at once
+MODES = 6  # places that a point may be at
 CORE = 64  # frames that a window answers for; the halo of the receptive field is added on both sides
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """What the network says of T frames: turn (T, J, 3, 3) in view frames since the reference, uv (T, J, K, 2) crop units,
-    error (T, J) expected head error over the rig's size, weight (T, J, K) how surely each point was found."""
+    error (T, J) expected head error over the rig's size, weight (T, J, K) how surely each point was found; places (T, J, K, M, 2) crop units
+    and chances (T, J, K, M) of where else it may be, the likeliest first."""
 
     turn: np.ndarray
     uv: np.ndarray
     error: np.ndarray
     weight: np.ndarray
+    places: np.ndarray
+    chances: np.ndarray
+
+    def part(self, rows: slice) -> Prediction:
+        """Some of the frames."""
+        return Prediction(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
 class Predictor:
@@ -68,15 +77,15 @@ class Predictor:
         return uv.numpy()[:, self.body.mask].astype(np.float64), weight.numpy()[:, self.body.mask].astype(np.float64)
 
     def _prediction(self, out: ModelOutput) -> Prediction:
-        from .model.video2pose import local_argmax
-
         side = round(out.heat.shape[-1] ** 0.5)
         certainty = local_argmax(out.heat, side)[1][0, ..., 0]
+        places, chances = local_modes(out.heat[0], side, MODES)
         mask = torch.from_numpy(self.body.mask).to(certainty.device)
         uv, error = out.uv[0].float(), out.log_error[0].float().exp()
         inside = ((uv > -0.1) & (uv < 1.1)).all(-1)
         weight = certainty * mask * inside
-        return Prediction(*(value.float().cpu().numpy() for value in (out.turn[0], uv, error, weight)))
+        said = (value.float().cpu().numpy() for value in (out.turn[0], uv, error, weight))
+        return Prediction(*said, *(value.half().cpu().numpy() for value in (places, chances * mask[..., None])))
 
     def windows(self, frames: Iterator[tuple[int, np.ndarray]], crop: Crop, times: np.ndarray, cancel: CancelToken) -> Iterator[tuple[int, Prediction | None]]:
         """Stream frames (index into crop and times, picture) and yield (frames encoded so far, a stretch of predictions or None).
@@ -106,8 +115,7 @@ class Predictor:
                 with torch.inference_mode():
                     out = self.decode(held[low - first : high - first], times[low:high], crop.side[low:high])
                     found = self._prediction(out)
-                core = slice(done - low, stop - low)
-                yield count, Prediction(found.turn[core], found.uv[core], found.error[core], found.weight[core])
+                yield count, found.part(slice(done - low, stop - low))
                 done = stop
                 drop = max(done - halo, 0) - first
                 held, first = held[drop:], first + drop

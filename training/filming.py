@@ -55,7 +55,7 @@ def film(take: Take, image_size: int, surface_samples: int = 0, seed: int = 0) -
     drawn = None if aligned else maker.shoot(rng, asset, clip, body, np.array([frame]), 1, plain=True)
     shot = maker.shoot(rng, asset, take.clip, body, np.concatenate([[frame if aligned else take.frames[0]], take.frames]), 1, plain=False)
     other = shot if drawn is None else drawn
-    references = maker.references(rng, body, other, range(1), aligned)
+    references = maker.references(rng, body, other, 1, aligned)
     after = slice(1, None)
     camera = Camera(shot.camera.intrinsics[after], shot.camera.from_armature[after], shot.camera.width, shot.camera.height)
     crop = shot.crop.at(after)

@@ -276,7 +276,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--frames", type=int, default=6)
     parser.add_argument("--references", type=int, default=1)
-    parser.add_argument("--tracked", action="store_true", help="one more reference, a frame next to the others posed as following has it")
     parser.add_argument("--stage", choices=["match", "motion", "joint"], default="joint")
     parser.add_argument("--batch", type=int, default=8, help="rendered clips a step")
     parser.add_argument("--motion-batch", type=int, default=8, help="clips of geometry alone a step")
@@ -286,7 +285,7 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
-    sample = SampleConfig(frames=args.frames, references=args.references, tracked=args.tracked)
+    sample = SampleConfig(frames=args.frames, references=args.references)
     batch, motion_batch = 0 if args.stage == "motion" else args.batch, 0 if args.stage == "match" else args.motion_batch
     stream = StreamConfig(seed=args.seed, batch=batch, baked_share=args.baked_share, sample=sample, motion_batch=motion_batch)
     config = TrainConfig(stage=args.stage, stream=stream)

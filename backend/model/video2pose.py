@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import JointBlock, TokenLayer
@@ -13,6 +14,8 @@ from .config import ModelConfig
 from .encoder import sample_map
 from .lift import Lift
 from .prompts import FineMap, Memory
+
+_LEAST_MODE = 1e-6  # of the probability: what is less is no place at all
 
 
 class Found(NamedTuple):
@@ -67,6 +70,24 @@ def local_argmax(heat: Tensor, side: int, radius: int = 2) -> tuple[Tensor, Tens
     u = (near * (column.expand(inside.shape).flatten(-2) + 0.5)).sum(-1) / mass / side
     v = (near * (row.expand(inside.shape).flatten(-2) + 0.5)).sum(-1) / mass / side
     return torch.stack([u, v], -1), torch.stack([mass, near[..., near.shape[-1] // 2] / mass], -1)
+
+
+def local_modes(heat: Tensor, side: int, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` strongest places (…, count, 2) in 0..1 of logits (…, side²), each as `local_argmax` refines it, and the probability
+    (…, count) near each, 0 where there are fewer: what else a point may be, as another leg."""
+    chance = heat.float().softmax(-1).unflatten(-1, (side, side))
+    flat = chance.reshape(-1, 1, side, side)
+    peak = (F.max_pool2d(flat, 3, 1, 1) == flat) & (flat > _LEAST_MODE)
+    near = torch.where(peak, F.avg_pool2d(flat, 5, 1, 2) * 25, 0.0).flatten(1)
+    mass, index = near.topk(count)
+    span = torch.arange(-2, 3, device=heat.device)
+    row, column = (index // side)[..., None, None] + span[:, None], (index % side)[..., None, None] + span
+    inside = (row >= 0) & (row < side) & (column >= 0) & (column < side)
+    cells = (row.clamp(0, side - 1) * side + column.clamp(0, side - 1)).flatten(-2)
+    share = flat.flatten(1)[:, None].expand(-1, count, -1).gather(-1, cells) * inside.flatten(-2)
+    share = share / share.sum(-1, keepdim=True).clamp_min(1e-12)
+    place = [(share * (part.expand(inside.shape).flatten(-2) + 0.5)).sum(-1) / side for part in (column, row)]
+    return torch.stack(place, -1).unflatten(0, heat.shape[:-1]), mass.clamp(max=1.0).unflatten(0, heat.shape[:-1])
 
 
 class Video2Pose(nn.Module):

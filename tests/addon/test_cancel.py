@@ -8,7 +8,7 @@ import bpy
 import pytest
 
 State = Callable[[], dict[str, object]]
-STAGES = ("Loading the model", "Following the subject", "Capturing", "Finishing")
+STAGES = ("Loading the model", "Following the subject", "Capturing", "Fitting the rig", "Finishing")
 
 
 def prepared(armature: bpy.types.Object) -> object:
@@ -51,7 +51,7 @@ def test_cancel_at_each_stage(posed_rig: bpy.types.Object, file_state: State, st
     assert changes(before, file_state()) == []
 
 
-@pytest.mark.parametrize("stage", ["Following the subject", "Capturing"])
+@pytest.mark.parametrize("stage", ["Following the subject", "Capturing", "Fitting the rig"])
 def test_cancel_of_the_worker_thread(posed_rig: bpy.types.Object, file_state: State, stage: str) -> None:
     from mocap_anything.addon.capture_job import CaptureJob
     from mocap_anything.backend.errors import CaptureCancelled

@@ -88,8 +88,8 @@ def test_result_passes_through_every_reference_and_progress_never_goes_back(case
     fractions = [p.fraction for p in seen]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
-    assert {"Loading the model", "Following the subject", "Capturing", "Finishing"} <= {p.stage for p in seen}
-    assert set(result.seconds) == {"load", "follow", "capture", "finish"}
+    assert {"Loading the model", "Following the subject", "Capturing", "Fitting the rig", "Finishing"} <= {p.stage for p in seen}
+    assert set(result.seconds) == {"load", "follow", "capture", "fit", "finish"}
 
 
 def test_re_rolling_every_bone_moves_no_vertex(case):
@@ -146,7 +146,7 @@ def test_trim_and_in_place_and_locked_root(case):
 
 
 def test_cancel_stops_at_every_stage(case):
-    for stage in ("Loading the model", "Following the subject", "Capturing"):
+    for stage in ("Loading the model", "Following the subject", "Capturing", "Fitting the rig"):
         cancel = CancelToken()
         steps = capture(request(case, 12), cancel)
         next(step for step in steps if step.stage == stage)

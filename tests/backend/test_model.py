@@ -12,7 +12,7 @@ from mocap_anything.backend.model.config import ModelConfig
 from mocap_anything.backend.model.network import Video2Pose2Rot
 from mocap_anything.backend.model.rotations import geodesic, matrix_from_6d, matrix_from_axis_angle, matrix_to_6d
 from mocap_anything.backend.model.skeleton_graph import skeleton_graph
-from mocap_anything.backend.model.video2pose import local_argmax
+from mocap_anything.backend.model.video2pose import local_argmax, local_modes
 
 TINY = ModelConfig(image_size=64, stem_dims=(16, 16), token_dim=32, fine_dim=16, joint_dim=32, head_dim=16, token_head_dim=16, encoder_layers=1,
                    match_layers=1, pose_layers=1, lift_layers=1, rot_layers=1, time_window=2)
@@ -63,6 +63,16 @@ def test_local_argmax_finds_a_peak_between_cells_and_ignores_a_second_one():
     uv, certainty = local_argmax(heat, side)
     assert np.allclose(uv[0].numpy() * side, [5.3, 9.6], atol=0.12)
     assert 0.5 < float(certainty[0, 0]) < 0.75
+
+
+def test_local_modes_name_both_places_that_a_point_may_be_at():
+    cells = torch.arange(16) + 0.5
+    u, v = torch.meshgrid(cells, cells, indexing="xy")
+    bumps = sum(share * torch.exp(-((u - x) ** 2 + (v - y) ** 2) / 2) for x, y, share in ((4.3, 5.6, 0.7), (11.4, 10.6, 0.3)))
+    places, chances = local_modes((bumps / bumps.sum() + 1e-9).log().flatten()[None, None], 16, 3)
+    assert torch.allclose(places[0, 0, :2] * 16, torch.tensor([[4.3, 5.6], [11.4, 10.6]]), atol=0.1)
+    assert torch.allclose(chances[0, 0, :2], torch.tensor([0.7, 0.3]), atol=0.05)
+    assert chances[0, 0, 2] < 1e-3
 
 
 def test_rotations_round_trip_and_geodesic_at_the_edges():

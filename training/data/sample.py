@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +20,6 @@ from .views import crop_intrinsics, picture_in_crop, random_camera, random_crop
 
 Subject = tuple[Asset, AssetClip]  # another body of the rig's bones, and how it moves
 _PAINTED = 3  # scenes that one batch paints
-_START = 0.15  # share of samples in which nothing has been tracked yet
 _MISFIT = 0.3  # of what laying a rig over another subject leaves, this much an animator leaves too
 
 
@@ -30,9 +28,8 @@ class SampleConfig:
     """What a sample looks like.
 
     frames, references: counts. image_size: pixels. max_bones: larger rigs lose random leaves. rendered_share: samples whose
-    references are plain renders of another clip's pose. loose_share: aligned references posed slightly wrong. tracked: the last reference is
-    a frame next to these, posed as following would have it. surface_samples: points of the skin in the truth, for models that
-    reconstruct it (training/v1).
+    references are plain renders of another clip's pose. loose_share: aligned references posed slightly wrong. surface_samples: points of the
+    skin in the truth, for models that reconstruct it (training/v1).
     """
 
     frames: int = 6
@@ -41,7 +38,6 @@ class SampleConfig:
     max_bones: int = 36
     rendered_share: float = 0.12
     loose_share: float = 0.4
-    tracked: bool = False
     surface_samples: int = 0
 
 
@@ -90,16 +86,10 @@ def sample_surface(rng: np.random.Generator, rest: np.ndarray, triangles: np.nda
 
 
 def choose_frames(rng: np.random.Generator, clip: AssetClip, config: SampleConfig) -> np.ndarray:
-    """Frame numbers, the references' first: mostly an even stride, sometimes any frames in order; a tracked frame lies next to them."""
+    """Frame numbers, the references' first: mostly an even stride, sometimes any frames in order."""
     total, wanted = len(clip.pose), config.frames
     stride = int(rng.choice([1, 2, 3, 4], p=[0.3, 0.35, 0.2, 0.15]))
-    stride = max(1, min(stride, (total - 1) // max(wanted - 1 + config.tracked, 1)))
-    if config.tracked:
-        start = rng.integers(0, max(total - stride * wanted, 1))
-        near = np.minimum(start + stride * np.arange(wanted + 1), total - 1)
-        if rng.random() < 0.5:  # followed backward in time
-            near = np.roll(near, 1)
-        return np.concatenate([rng.integers(0, total, config.references), near])
+    stride = max(1, min(stride, (total - 1) // max(wanted - 1, 1)))
     if rng.random() < 0.3 and total >= wanted:
         frames = np.sort(rng.choice(total, wanted, replace=False))
     else:
@@ -200,11 +190,11 @@ class SampleMaker:
             surface = (skinned - seen[..., 0, :].mean(-2, keepdims=True)) @ view / (asset.rig.size * camera.scale)[:, None, None]
         return Shot(camera, crop, seen, points, rotations, images, mask, times, surface)
 
-    def references(self, rng: np.random.Generator, body: Body, shot: Shot, pictures: Iterable[int], aligned: bool) -> list[PosedCrop]:
-        """Some pictures of a shot as references, aligned with the clip or of another one."""
+    def references(self, rng: np.random.Generator, body: Body, shot: Shot, count: int, aligned: bool) -> list[PosedCrop]:
+        """The first pictures of a shot as references, aligned with the clip or of another one."""
         loose = aligned and rng.random() < self.config.loose_share
         result = []
-        for n in pictures:
+        for n in range(count):
             camera, crop = shot.camera.at(n), Crop(shot.crop.center[n], shot.crop.side[n])
             uv, xyz = _views(body, camera, crop, shot.seen[n], shot.points[n])
             if loose:  # an animator's pose over the frame is a little off: shifted, scaled and bent
@@ -215,27 +205,11 @@ class SampleMaker:
             result.append(PosedCrop(shot.images[n], shot.mask[n].astype(np.float32) / 255, uv, xyz, orientation, rest, time, side))
         return result
 
-    def tracked(self, rng: np.random.Generator, body: Body, shot: Shot, n: int, first: PosedCrop) -> PosedCrop:
-        """Picture n of a shot as following leaves it behind: about where things are, some bones lost, turns and mask not always known."""
-        true = self.references(rng, body, shot, [n], True)[0]
-        if rng.random() < _START:
-            return first
-        joints = len(body.bones)
-        sigma = np.exp(rng.uniform(np.log(0.002), np.log(0.03))) * np.exp(rng.normal(0, 0.5, (joints, 1, 1)))
-        uv = true.uv + sigma * (0.8 * rng.normal(size=(joints, 1, 2)) + 0.5 * rng.normal(size=true.uv.shape))
-        lost = rng.random(joints) < rng.choice([0.0, 0.05, 0.25])
-        uv = np.where(lost[:, None, None], np.where(rng.random(joints)[:, None, None] < 0.5, first.uv, uv[rng.integers(joints, size=joints)]), uv)
-        share = rng.choice([0.0, 0.5, 1.0])  # how much of the depth and of the turns lifting has understood
-        orientation = true.orientation if share > 0.4 else first.orientation
-        xyz = share * true.xyz + (1 - share) * first.xyz + sigma * rng.normal(size=(joints, 1, 3))
-        mask = true.mask * (rng.random() < 0.7)
-        return replace(true, mask=mask, uv=uv, xyz=xyz, orientation=orientation)
-
     def make_motion(self, rng: np.random.Generator, asset: Asset, frames: int) -> tuple[ModelInput, Truth]:
         """A clip as geometry alone, for lifting and pose2rot: no pictures, and no mask in the truth."""
         clip = asset.clips[rng.integers(len(asset.clips))]
         body = read_body(asset.rig, SURFACE_POINTS, _thin_out(rng, asset, self.config.max_bones))
-        chosen = choose_frames(rng, clip, replace(self.config, frames=frames, references=1, tracked=False))
+        chosen = choose_frames(rng, clip, replace(self.config, frames=frames, references=1))
         pose, times = clip.pose[chosen].astype(np.float64), chosen / clip.fps
         points = body.points(pose)
         camera = random_camera(rng, points[..., 0, :].mean(1), body.size, np.asarray(asset.up), times)
@@ -262,15 +236,13 @@ class SampleMaker:
         drawn: Shot | None = None
         if aligned:
             shot = self.shoot(rng, asset, clip, body, frames, count, plain=False, subject=shown)
-            references = self.references(rng, body, shot, range(count), True)
+            references = self.references(rng, body, shot, count, True)
         else:
             other = asset.clips[rng.integers(len(asset.clips))]
             drawn = self.shoot(rng, asset, other, body, rng.integers(0, len(other.pose), count), count, plain=True)
-            references = self.references(rng, body, drawn, range(count), False)
+            references = self.references(rng, body, drawn, count, False)
             shot = self.shoot(rng, asset, clip, body, frames, count, plain=False, subject=shown)
-        if config.tracked:
-            references.append(self.tracked(rng, body, shot, count, references[0]))
-        after = slice(count + config.tracked, None)
+        after = slice(count, None)
         camera = Camera(shot.camera.intrinsics[after], shot.camera.from_armature[after], shot.camera.width, shot.camera.height)
         crop = Crop(shot.crop.center[after], shot.crop.side[after])
         uv, xyz = _views(body, camera, crop, shot.seen[after], shot.points[after])

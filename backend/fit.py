@@ -1,0 +1,208 @@
+"""Rotations that put the posed rig's points onto where the video shows them: the network's answer refined by geometry.
+
+What the network finds in the picture is more exact than the turns that it answers, and of legs that look alike it often takes the wrong
+one. So its turns are the prior and all places where it sees each point are data: a frame's cost, minimised by damped Gauss-Newton steps, is
+
+    sum over points  w rho(|project(x(e)) - place|^2 / noise^2)     in crop units, rho Cauchy's
+  + sum over bones   |e - e_network|^2 / trust^2 + (along . (e - e_network))^2 / twist^2
+  + sum over bones   |e - e_expected|^2 / (hurry dt)^2              the frame before, and the speed then
+
+over axis-angles e of each bone against its carrier since the reference and one translation. The place is the mean of a point's places, each
+by its chance and by how near it is to where the pose so far puts the point (expectation maximisation); a point with none near weighs
+nothing. The fit starts at the reference and goes outward frame by frame: of two like legs the one is taken that moves there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .assemble import Track
+from .axis_angles import exp_rotation, inverse_left_jacobian, log_rotation
+from .body_points import Body
+from .camera import view_rotation
+from .ik_chain import Chain, Targets
+from .inverse_kinematics import bone_jacobian
+from .kinematics import bone_rotations
+from .rig import Rig
+from .turns import turns_from_rotations
+
+_DAMPING = 1e-6
+_CHUNK = 64  # frames posed at once
+_STEPS = 2  # between two looks at the places
+_LEAST_GAP = 1e-3  # seconds
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Expected sizes, which weigh the terms.
+
+    noise: error of a place, share of the crop. near: how far a point's place may be from where the pose so far puts it, share of the crop.
+    doubt: chance that a point is at none of its places. sure: times this, a place's chance counts, up to 1. trust, twist: radians that the
+    network errs, and along a bone. hurry: radians a second by which a turn differs from what is expected. travel: sizes a second by which the
+    place does. onward: of a bone's speed, so much goes on. looks: at the places, a frame.
+    """
+
+    noise: float = 0.05
+    near: float = 0.04
+    doubt: float = 1e-5
+    sure: float = 30.0
+    trust: float = 0.4
+    twist: float = 0.3
+    hurry: float = 3.0
+    travel: float = 0.5
+    onward: float = 0.7
+    looks: int = 2
+
+
+@dataclass
+class _State:
+    """angles (T, A, 3) of the active bones' turns against their carriers, shift (T, 3) of all roots since the reference, sizes of the rig;
+    target (T, P, 2) crop units and weight (T, P) of the points."""
+
+    angles: Tensor
+    shift: Tensor
+    target: Tensor
+    weight: Tensor
+
+
+class _Fit:
+    """One track's points, camera and prior as tensors."""
+
+    def __init__(self, rig: Rig, body: Body, track: Track, settings: FitSettings) -> None:
+        assert track.places is not None
+        assert track.chances is not None
+        self.settings, self.times = settings, torch.from_numpy(np.asarray(track.times, np.float64))
+        frames = len(track.times)
+        rows, slots = np.nonzero(body.mask)
+        unknown = np.broadcast_to(np.zeros(3), (frames, len(rows), 3))
+        self.chain = Chain(rig, track.reference.pose, Targets(body.bones[rows], body.offsets[rows, slots], unknown, track.times))
+        self.places = torch.from_numpy(track.places[:, rows, slots])
+        self.chances = torch.from_numpy(track.chances[:, rows, slots])
+        self.share = torch.from_numpy(body.mask.sum(1)[rows] ** -0.5)  # points of one bone err alike
+        self.corner = torch.from_numpy(track.crop.center - np.asarray(track.crop.side)[:, None] / 2)
+        self.side = torch.from_numpy(np.asarray(track.crop.side, np.float64))
+        matrix = np.broadcast_to(track.camera.from_armature, (frames, 4, 4)).copy()
+        matrix[:, :3, :3] *= rig.size
+        self.matrix = torch.from_numpy(matrix)
+        self.intrinsics = torch.from_numpy(np.broadcast_to(track.camera.intrinsics, (frames, 4)).copy())
+        rotations = np.tile(bone_rotations(track.reference.pose), (frames, 1, 1, 1))
+        rotations[:, body.bones] = track.rotations(body)
+        self.prior = log_rotation(self.chain.turns(torch.from_numpy(rotations))[:, self.chain.active])
+
+    def start(self) -> _State:
+        """The network's answer, in the reference's place."""
+        frames, points = self.places.shape[:2]
+        return _State(self.prior.clone(), self.prior.new_zeros(frames, 3), self.prior.new_zeros(frames, points, 2), self.prior.new_zeros(frames, points))
+
+    def pose(self, state: _State, part: slice) -> tuple[Tensor, Tensor]:
+        """Rotations (n, J, 3, 3) and heads (n, J, 3), sizes of the rig."""
+        angles = state.angles[part]
+        turns = torch.eye(3, dtype=angles.dtype).expand(len(angles), len(self.chain.rig), 3, 3).clone()
+        turns[:, self.chain.active] = exp_rotation(angles)
+        return self.chain.pose(turns, self.chain.ref_heads + state.shift[part][:, None])
+
+    def look(self, state: _State, part: slice) -> None:
+        """Where each point should go, from its places near the present pose."""
+        settings = self.settings
+        shown, _ = self._seen(self.chain.points(*self.pose(state, part)), part)
+        places, chances = self.places[part].double(), self.chances[part].double()
+        off = (places - shown[..., None, :]).square().sum(-1)
+        likely = chances * torch.exp(-off / (2 * settings.near**2))
+        total = likely.sum(-1)
+        share = likely / total.clamp(min=1e-300)[..., None]
+        state.target[part] = (share[..., None] * places).sum(-2)
+        sure = (settings.sure * (share * chances).sum(-1)).clamp(max=1)
+        state.weight[part] = self.share * sure * total / (total + settings.doubt)
+
+    def refine(self, state: _State, part: slice, expected: Tensor, place: Tensor, gap: Tensor) -> None:
+        """One damped Gauss-Newton step of the frames of a part, in place; expected (n, A, 3), place (n, 3), gap (n,) seconds since the last."""
+        settings, angles = self.settings, state.angles[part]
+        active = angles.shape[1]
+        rotations, heads = self.pose(state, part)
+        points = self.chain.points(rotations, heads)
+        shown, slope = self._seen(points, part)
+        residual = state.target[part] - shown
+        weight = state.weight[part] / (1 + residual.square().sum(-1) / settings.noise**2) / settings.noise**2
+        turning = bone_jacobian(self.chain, rotations, heads, points).unflatten(1, (-1, 3))
+        jacobian = torch.cat([slope @ turning, slope], -1)  # (n, P, 2, 3A + 3)
+        weighted = (jacobian * weight[..., None, None]).flatten(1, 2)
+        normal = weighted.transpose(-1, -2) @ jacobian.flatten(1, 2)
+        gradient = (weighted.transpose(-1, -2) @ residual.flatten(1)[..., None])[..., 0]
+        self._believe(normal, gradient, angles, self.prior[part], expected, gap)
+        firm = 1 / (settings.travel * gap) ** 2
+        gradient[:, 3 * active :] += firm[:, None] * (place - state.shift[part])
+        diagonal = normal.diagonal(dim1=-2, dim2=-1)
+        diagonal[:, 3 * active :] += firm[:, None]
+        diagonal += _DAMPING * diagonal + 1e-9
+        step = torch.linalg.solve(normal, gradient[..., None])[..., 0]
+        turn = step[:, : 3 * active].unflatten(1, (active, 3))
+        turn = turn / (2 * turn.norm(dim=-1, keepdim=True)).clamp(min=1.0)  # half a radian at most: farther off a linear step says nothing
+        state.angles[part] = log_rotation(exp_rotation(turn) @ exp_rotation(angles))
+        state.shift[part] += step[:, 3 * active :]
+
+    def _believe(self, normal: Tensor, gradient: Tensor, angles: Tensor, prior: Tensor, expected: Tensor, gap: Tensor) -> None:
+        """Add what the network and the frame before say of the angles, whose increments are turns in the carriers' axes."""
+        settings, active = self.settings, angles.shape[1]
+        change = inverse_left_jacobian(angles)
+        eye = torch.eye(3, dtype=angles.dtype)
+        pull = eye / settings.trust**2 + self.chain.axes[:, :, None] * self.chain.axes[:, None] / settings.twist**2
+        still = eye / (settings.hurry * gap)[:, None, None, None] ** 2
+        wish = pull @ (prior - angles)[..., None] + still @ (expected - angles)[..., None]
+        blocks = normal[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3))
+        index = torch.arange(active)
+        blocks[:, index, :, index] += (change.transpose(-1, -2) @ (pull + still) @ change).transpose(0, 1)
+        gradient[:, : 3 * active] += (change.transpose(-1, -2) @ wish)[..., 0].flatten(1)
+
+    def _seen(self, points: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+        """Where points (n, P, 3) show, crop units (n, P, 2), and how that moves with them (n, P, 2, 3)."""
+        matrix, intrinsics, side = self.matrix[part], self.intrinsics[part], self.side[part][:, None, None]
+        seen = points @ matrix[:, :3, :3].transpose(-1, -2) + matrix[:, None, :3, 3]
+        depth = seen[..., 2:].clamp(min=1e-6)
+        focal, middle = intrinsics[:, None, :2], intrinsics[:, None, 2:]
+        flat = seen[..., :2] / depth
+        shown = (flat * focal + middle - self.corner[part][:, None]) / side
+        across = torch.diag_embed((focal / depth).expand_as(flat))
+        slope = torch.cat([across, -(flat * focal / depth)[..., None]], -1) / side[..., None]
+        return shown, slope @ matrix[:, None, :3, :3]
+
+
+def fit(rig: Rig, body: Body, track: Track, settings: FitSettings | None = None) -> Generator[float, None, np.ndarray]:
+    """Turns (T, J, 3, 3) of the driven bones since the reference in view frames, as `Track.turn`; yields the share done."""
+    settings = settings or FitSettings()
+    problem = _Fit(rig, body, track, settings)
+    frames = len(track.times)
+    state = problem.start()
+    yield from _outward(problem, state, track)
+    rotations = np.concatenate([problem.pose(state, slice(k, k + _CHUNK))[0].numpy()[:, body.bones] for k in range(0, frames, _CHUNK)])
+    then = view_rotation(track.reference.camera.intrinsics, track.reference_crop.center)
+    now = view_rotation(np.broadcast_to(track.camera.intrinsics, (frames, 4)), track.crop.center)
+    reference = bone_rotations(track.reference.pose)[body.bones]
+    return turns_from_rotations(rotations, reference, track.camera.rotation, track.reference.camera.rotation, now, then)
+
+
+def _outward(problem: _Fit, state: _State, track: Track) -> Iterator[float]:
+    """From the reference's frame to either end of the stretch, each frame from the pose before it."""
+    frames, settings = len(track.times), problem.settings
+    seed = 0 if track.reference.time is None else int(np.abs(np.asarray(track.times) - track.reference.time).argmin())
+    done = 0
+    for path in (range(seed, frames), range(seed - 1, -1, -1)):
+        angles, shift = torch.zeros_like(state.angles[:1]), torch.zeros_like(state.shift[:1])
+        speed, before = torch.zeros_like(angles), seed
+        for frame in path:
+            part = slice(frame, frame + 1)
+            gap = (problem.times[part] - problem.times[before]).abs().clamp(min=_LEAST_GAP)
+            expected = angles + settings.onward * speed * gap
+            state.angles[part], state.shift[part] = expected, shift
+            for _ in range(settings.looks):
+                problem.look(state, part)
+                for _ in range(_STEPS):
+                    problem.refine(state, part, expected, shift, gap)
+            if frame != before:
+                speed = (state.angles[part] - angles) / gap
+            angles, shift, before, done = state.angles[part].clone(), state.shift[part].clone(), frame, done + 1
+            yield done / frames

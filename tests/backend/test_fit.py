@@ -1,0 +1,67 @@
+"""The fit: from where points show to rotations, through wrong places that look better and frames without any."""
+
+from dataclasses import replace
+
+import numpy as np
+from mocap_anything.backend.assemble import Track
+from mocap_anything.backend.body_points import Body
+from mocap_anything.backend.fit import FitSettings, fit
+from mocap_anything.backend.kinematics import bone_rotations
+from mocap_anything.backend.rig import Rig
+
+EXACT = FitSettings(noise=0.004, trust=1.0, twist=0.7, hurry=10.0)
+
+
+def held(track: Track, places: np.ndarray, chances: np.ndarray) -> Track:
+    """A network that saw the points but answers no turn at all."""
+    turn = np.broadcast_to(np.eye(3), track.turn.shape)
+    return replace(track, turn=turn, places=places.astype(np.float32), chances=chances.astype(np.float32))
+
+
+def fitted(rig: Rig, body: Body, track: Track, settings: FitSettings | None = None) -> Track:
+    steps = fit(rig, body, track, settings)
+    shares = []
+    while True:
+        try:
+            shares.append(next(steps))
+        except StopIteration as end:
+            assert shares == sorted(shares)
+            assert shares[-1] == 1
+            return replace(track, turn=end.value)
+
+
+def error(body: Body, track: Track, pose: np.ndarray) -> float:
+    """Mean angle in degrees to the true orientations."""
+    cosine = (np.trace(track.rotations(body) @ np.swapaxes(bone_rotations(pose)[:, body.bones], -1, -2), axis1=-2, axis2=-1) - 1) / 2
+    return float(np.rad2deg(np.arccos(np.clip(cosine, -1, 1))).mean())
+
+
+def test_points_alone_give_the_rotations(oracle):
+    rig, body, pose, track = oracle
+    blind = held(track, track.uv[..., None, :], body.mask[None, ..., None] * np.ones((30, 1, 1, 1)))
+    still, found = error(body, blind, pose), error(body, fitted(rig, body, blind, EXACT), pose)
+    assert found < 0.5 * still
+    assert error(body, fitted(rig, body, blind), pose) < still  # as a capture weighs it, for matches of a few per cent
+
+
+def test_of_two_places_the_one_is_taken_that_the_bone_moves_to(oracle):
+    rig, body, pose, track = oracle
+    places = np.stack([track.uv + [0.2, -0.15], track.uv], -2)  # the likelier one is somebody else's
+    chances = body.mask[None, ..., None] * np.array([0.8, 0.1])
+    sure = held(track, track.uv[..., None, :], body.mask[None, ..., None] * np.ones((30, 1, 1, 1)))
+    best, found = (error(body, fitted(rig, body, t, EXACT), pose) for t in (sure, held(track, places, np.broadcast_to(chances, places.shape[:-1]))))
+    assert found < best + 0.25 * error(body, sure, pose)
+
+
+def test_where_nothing_is_seen_the_network_is_believed(oracle):
+    rig, body, _, track = oracle
+    lost = replace(track, places=np.zeros((*track.uv.shape[:-1], 1, 2), np.float32), chances=np.zeros((*track.uv.shape[:-1], 1), np.float32))
+    found = fitted(rig, body, lost, FitSettings(hurry=1e3, looks=10))
+    assert np.abs(found.turn - track.turn).max() < 1e-3
+
+
+def test_the_reference_stays(oracle):
+    rig, body, pose, track = oracle
+    blind = held(track, track.uv[..., None, :], body.mask[None, ..., None] * np.ones((30, 1, 1, 1)))
+    found = fitted(rig, body, blind)
+    assert np.abs(found.rotations(body)[10] - bone_rotations(pose[10])[body.bones]).max() < 1e-4
