@@ -18,6 +18,8 @@ from .rig import Rig
 from .settings import CaptureSettings
 from .turns import motion_from_turns
 
+_CHUNK = 512  # frames whose points are worked out at once
+
 
 @dataclass(frozen=True, eq=False)
 class Track:
@@ -47,10 +49,10 @@ class Track:
         then = view_rotation(self.reference.camera.intrinsics, self.reference_crop.center)
         return motion_from_turns(self.turn.astype(np.float64), reference, self.camera.rotation, self.reference.camera.rotation, view, then)
 
-    def pixels(self) -> np.ndarray:
-        """(T, J, K, 2) points in the picture."""
-        flat = self.crop.to_pixels(self.uv.reshape(len(self.times), -1, 2).astype(np.float64))
-        return flat.reshape(self.uv.shape)
+    def pixels(self, part: slice = slice(None)) -> np.ndarray:
+        """(T, J, K, 2) points in the picture, of some of the frames."""
+        uv = self.uv[part]
+        return self.crop.at(part).to_pixels(uv.reshape(len(uv), -1, 2).astype(np.float64)).reshape(uv.shape)
 
 
 def blend_tracks(tracks: list[Track], aligned: np.ndarray) -> list[Track]:
@@ -100,7 +102,7 @@ def _one(rig: Rig, body: Body, track: Track, settings: CaptureSettings, up: np.n
     confidence = np.zeros((frames, len(rig)), np.float32)
     confidence[:, body.bones] = track.error
     joints = np.full((frames, len(rig), 2), np.nan, np.float32)
-    joints[:, body.bones] = track.pixels()[:, :, 0]
+    joints[:, body.bones] = track.crop.to_pixels(track.uv[:, :, 0].astype(np.float64))
     return Motion(track.times, rotations, heads, confidence, joints)
 
 
@@ -126,20 +128,25 @@ def all_rotations(rig: Rig, body: Body, track: Track, settings: CaptureSettings,
 def _travel(rig: Rig, body: Body, track: Track, rotations: np.ndarray, heads: np.ndarray) -> np.ndarray:
     """(T, 3) displacement in the armature frame that puts the posed points onto their pixels."""
     frames = len(track.times)
-    pose = np.tile(np.eye(4), (frames, len(rig), 1, 1))
-    pose[..., :3, :3], pose[..., :3, 3] = rotations, heads
-    points = body.points(pose)[:, body.mask]
     camera = track.camera
     if camera.from_armature.ndim == 2:
         camera = replace(camera, intrinsics=np.tile(camera.intrinsics, (frames, 1)), from_armature=np.tile(camera.from_armature, (frames, 1, 1)))
-    seen = camera.to_camera(points)
+    # a stretch at a time and in single precision: this is what a long clip holds most of
+    count = int(body.mask.sum())
+    seen, pixels, center = np.empty((frames, count, 3), np.float32), np.empty((frames, count, 2), np.float32), np.empty((frames, 3))
+    for part in (slice(k, k + _CHUNK) for k in range(0, frames, _CHUNK)):
+        pose = np.tile(np.eye(4), (*heads[part].shape[:2], 1, 1))
+        pose[..., :3, :3], pose[..., :3, 3] = rotations[part], heads[part]
+        points = camera.at(part).to_camera(body.points(pose)[:, body.mask])
+        center[part] = points.mean(1)
+        seen[part] = points - center[part, None]
+        pixels[part] = track.pixels(part)[:, body.mask]
     then = track.reference.camera.to_camera(body.points(track.reference.pose)[body.mask])
-    center = seen.mean(1, keepdims=True)
     error = np.broadcast_to(track.error[..., None], track.weight.shape)[:, body.mask]
-    weights = track.weight[:, body.mask] / (0.02 + error) ** 2
-    moved = solve_translation(camera, seen - center, track.pixels()[:, body.mask], weights, _guess(then, track), track.times)
+    weights = (track.weight[:, body.mask] / (0.02 + error) ** 2).astype(np.float32)
+    moved = solve_translation(camera, seen, pixels, weights, _guess(then, track), track.times)
     linear = np.linalg.inv(camera.from_armature[:, :3, :3])
-    return np.einsum("tab,tb->ta", linear, moved - center[:, 0])
+    return np.einsum("tab,tb->ta", linear, moved - center)
 
 
 def _guess(then: np.ndarray, track: Track) -> np.ndarray:

@@ -50,8 +50,8 @@ class Camera:
         """(...) camera-frame length of one armature unit (cube root of the volume ratio)."""
         return np.abs(np.linalg.det(self.from_armature[..., :3, :3])) ** (1.0 / 3.0)
 
-    def at(self, index: int) -> Camera:
-        """The camera of one time, where there are many."""
+    def at(self, index: int | slice) -> Camera:
+        """The camera of one time, or of some, where there are many."""
         return Camera(self.intrinsics[index], self.from_armature[index], self.width, self.height)
 
 

@@ -237,7 +237,7 @@ def _predict(
     camera = request.camera
     if camera.from_armature.ndim == 3:
         rows = slice(frames.start, frames.stop)
-        camera = Camera(camera.intrinsics[rows], camera.from_armature[rows], camera.width, camera.height)
+        camera = camera.at(rows)
     said = {name: np.concatenate([getattr(p, name) for p in found]) for name in ("turn", "uv", "error", "weight", "places", "chances")}
     return Track(plan.reference, plan.crop, camera, crop, times, **said)
 

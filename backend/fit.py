@@ -61,13 +61,10 @@ class FitSettings:
 
 @dataclass
 class _State:
-    """angles (T, A, 3) of the active bones' turns against their carriers, shift (T, 3) of all roots since the reference, sizes of the rig;
-    target (T, P, 2) crop units and weight (T, P) of the points."""
+    """angles (T, A, 3) of the active bones' turns against their carriers, shift (T, 3) of all roots since the reference, sizes of the rig."""
 
     angles: Tensor
     shift: Tensor
-    target: Tensor
-    weight: Tensor
 
 
 class _Fit:
@@ -96,8 +93,7 @@ class _Fit:
 
     def start(self) -> _State:
         """The network's answer, in the reference's place."""
-        frames, points = self.places.shape[:2]
-        return _State(self.prior.clone(), self.prior.new_zeros(frames, 3), self.prior.new_zeros(frames, points, 2), self.prior.new_zeros(frames, points))
+        return _State(self.prior.clone(), self.prior.new_zeros(len(self.prior), 3))
 
     def pose(self, state: _State, part: slice) -> tuple[Tensor, Tensor]:
         """Rotations (n, J, 3, 3) and heads (n, J, 3), sizes of the rig."""
@@ -106,8 +102,8 @@ class _Fit:
         turns[:, self.chain.active] = exp_rotation(angles)
         return self.chain.pose(turns, self.chain.ref_heads + state.shift[part][:, None])
 
-    def look(self, state: _State, part: slice) -> None:
-        """Where each point should go, from its places near the present pose."""
+    def look(self, state: _State, part: slice) -> tuple[Tensor, Tensor]:
+        """Where each point should go, crop units (n, P, 2), from its places near the present pose, and how surely (n, P)."""
         settings = self.settings
         shown, _ = self._seen(self.chain.points(*self.pose(state, part)), part)
         places, chances = self.places[part].double(), self.chances[part].double()
@@ -115,19 +111,18 @@ class _Fit:
         likely = chances * torch.exp(-off / (2 * settings.near**2))
         total = likely.sum(-1)
         share = likely / total.clamp(min=1e-300)[..., None]
-        state.target[part] = (share[..., None] * places).sum(-2)
         sure = (settings.sure * (share * chances).sum(-1)).clamp(max=1)
-        state.weight[part] = self.share * sure * total / (total + settings.doubt)
+        return (share[..., None] * places).sum(-2), self.share * sure * total / (total + settings.doubt)
 
-    def refine(self, state: _State, part: slice, expected: Tensor, place: Tensor, gap: Tensor) -> None:
+    def refine(self, state: _State, part: slice, goal: tuple[Tensor, Tensor], expected: Tensor, place: Tensor, gap: Tensor) -> None:
         """One damped Gauss-Newton step of the frames of a part, in place; expected (n, A, 3), place (n, 3), gap (n,) seconds since the last."""
         settings, angles = self.settings, state.angles[part]
         active = angles.shape[1]
         rotations, heads = self.pose(state, part)
         points = self.chain.points(rotations, heads)
         shown, slope = self._seen(points, part)
-        residual = state.target[part] - shown
-        weight = state.weight[part] / (1 + residual.square().sum(-1) / settings.noise**2) / settings.noise**2
+        residual = goal[0] - shown
+        weight = goal[1] / (1 + residual.square().sum(-1) / settings.noise**2) / settings.noise**2
         turning = bone_jacobian(self.chain, rotations, heads, points).unflatten(1, (-1, 3))
         jacobian = torch.cat([slope @ turning, slope], -1)  # (n, P, 2, 3A + 3)
         weighted = (jacobian * weight[..., None, None]).flatten(1, 2)
@@ -199,9 +194,9 @@ def _outward(problem: _Fit, state: _State, track: Track) -> Iterator[float]:
             expected = angles + settings.onward * speed * gap
             state.angles[part], state.shift[part] = expected, shift
             for _ in range(settings.looks):
-                problem.look(state, part)
+                goal = problem.look(state, part)
                 for _ in range(_STEPS):
-                    problem.refine(state, part, expected, shift, gap)
+                    problem.refine(state, part, goal, expected, shift, gap)
             if frame != before:
                 speed = (state.angles[part] - angles) / gap
             angles, shift, before, done = state.angles[part].clone(), state.shift[part].clone(), frame, done + 1

@@ -8,6 +8,7 @@ from ..camera import Camera
 from .smoothing import gaussian_in_time
 
 _DEPTH_SECONDS = 0.15  # depth comes from apparent size alone: it is noisy, and a subject's depth changes slowly
+_CHUNK = 512  # frames solved at once
 _PRIOR = 0.01  # weight of the depth expected from before, against what the points' spread tells
 
 
@@ -25,15 +26,18 @@ def solve_translation(camera: Camera, points: np.ndarray, pixels: np.ndarray, we
     slopes, weight = np.where(known[..., None], slopes, 0.0), np.where(known, weights, 0.0)
     weight = weight / np.maximum(weight.sum(1, keepdims=True), 1e-12)
     span = np.linalg.norm(points - points.mean(1, keepdims=True), axis=-1).mean()
-    robust = weight
+    robust = weight.copy()
     travel = np.tile(guess, (len(points), 1)).astype(np.float64)
+    parts = [slice(k, k + _CHUNK) for k in range(0, len(points), _CHUNK)]
     for _ in range(4):
-        travel = _least_squares(points, slopes, robust, travel)
+        for part in parts:
+            travel[part] = _least_squares(points[part], slopes[part], robust[part], travel[part])
         # the first solve leans on the guess, the next ones on the neighbours in time
         travel[:, 2] = np.maximum(travel[:, 2], 1e-6)
         expected = np.exp(gaussian_in_time(times, np.log(travel[:, 2:]), _DEPTH_SECONDS, robust.sum(1) + 1e-9))
-        error = np.linalg.norm(_residual(points, slopes, travel), axis=-1)
-        robust = weight / (1 + (error / (0.05 * span)) ** 2)
+        for part in parts:
+            error = np.linalg.norm(_residual(points[part], slopes[part], travel[part]), axis=-1)
+            robust[part] = weight[part] / (1 + (error / (0.05 * span)) ** 2)
         travel = np.concatenate([travel[:, :2], expected], 1)
     depth = travel[:, 2]
     # x and y at the smoothed depth: each is a weighted mean
