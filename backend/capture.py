@@ -246,12 +246,13 @@ def _fitted(
     request: CaptureRequest, body: Body, track: Track, cancel: CancelToken, clock: _Clock, done: float, part: float
 ) -> Generator[Progress, None, Track]:
     """The track with the turns that geometry makes of what was found."""
+    from .device import one_thread
     from .fit import fit
 
     steps = fit(request.rig, body, track)
     while True:
         cancel.check()
-        with clock.stage("fit"):
+        with clock.stage("fit"), one_thread():
             try:
                 share = next(steps)
             except StopIteration as end:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from .errors import CaptureError
@@ -23,3 +26,14 @@ def choose_device(name: str) -> torch.device:
 def seed_everything() -> None:
     """A capture draws nothing at random; fixing the seed keeps that true of whatever a library draws."""
     torch.manual_seed(0)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """For many small steps: threads that wait for each other make them slower, on a busy machine ten times."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
