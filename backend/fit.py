@@ -42,15 +42,14 @@ class FitSettings:
     """Expected sizes, which weigh the terms.
 
     noise: error of a place, share of the crop. near: how far a point's place may be from where the pose so far puts it, share of the crop.
-    doubt: chance that a point is at none of its places. sure: times this, a place's chance counts, up to 1. trust, twist: radians that the
-    network errs, and along a bone. hurry: radians a second by which a turn differs from what is expected. travel: sizes a second by which the
-    place does. onward: of a bone's speed, so much goes on. looks: at the places, a frame.
+    doubt: chance that a point is at none of its places. trust, twist: radians that the network errs, and along a bone. hurry: radians a
+    second by which a turn differs from what is expected. travel: sizes a second by which the place does. onward: of a bone's speed, so much
+    goes on. looks: at the places, a frame.
     """
 
-    noise: float = 0.05
+    noise: float = 0.03
     near: float = 0.04
     doubt: float = 1e-5
-    sure: float = 30.0
     trust: float = 0.4
     twist: float = 0.3
     hurry: float = 3.0
@@ -111,8 +110,7 @@ class _Fit:
         likely = chances * torch.exp(-off / (2 * settings.near**2))
         total = likely.sum(-1)
         share = likely / total.clamp(min=1e-300)[..., None]
-        sure = (settings.sure * (share * chances).sum(-1)).clamp(max=1)
-        return (share[..., None] * places).sum(-2), self.share * sure * total / (total + settings.doubt)
+        return (share[..., None] * places).sum(-2), self.share * (share * chances).sum(-1) * total / (total + settings.doubt)
 
     def refine(self, state: _State, part: slice, goal: tuple[Tensor, Tensor], expected: Tensor, place: Tensor, gap: Tensor) -> None:
         """One damped Gauss-Newton step of the frames of a part, in place; expected (n, A, 3), place (n, 3), gap (n,) seconds since the last."""
