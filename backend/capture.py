@@ -117,7 +117,9 @@ def capture(request: CaptureRequest, cancel: CancelToken, loader: ModelLoader | 
         done += _STAGES["follow"] * part
         track = yield from _predict(request, predictor, plan, crop, cancel, clock, done, part)
         done += _STAGES["capture"] * part
-        tracks.append((yield from _fitted(request, body, track, cancel, clock, done, part)) if request.settings.fit else track)
+        if request.settings.fit and track.reference.time is not None:  # a rendered reference is no frame that a fit could start from
+            track = yield from _fitted(request, body, track, cancel, clock, done, part)
+        tracks.append(track)
         done += _STAGES["fit"] * part
     yield Progress("Finishing", 1 - _STAGES["finish"])
     with clock.stage("finish"):

@@ -165,7 +165,7 @@ class _Fit:
 
 
 def fit(rig: Rig, body: Body, track: Track, settings: FitSettings | None = None) -> Generator[float, None, np.ndarray]:
-    """Turns (T, J, 3, 3) of the driven bones since the reference in view frames, as `Track.turn`; yields the share done."""
+    """Turns (T, J, 3, 3) of the driven bones since an aligned reference in view frames, as `Track.turn`; yields the share done."""
     settings = settings or FitSettings()
     problem = _Fit(rig, body, track, settings)
     frames = len(track.times)
@@ -181,7 +181,8 @@ def fit(rig: Rig, body: Body, track: Track, settings: FitSettings | None = None)
 def _outward(problem: _Fit, state: _State, track: Track) -> Iterator[float]:
     """From the reference's frame to either end of the stretch, each frame from the pose before it."""
     frames, settings = len(track.times), problem.settings
-    seed = 0 if track.reference.time is None else int(np.abs(np.asarray(track.times) - track.reference.time).argmin())
+    assert track.reference.time is not None
+    seed = int(np.abs(np.asarray(track.times) - track.reference.time).argmin())
     done = 0
     for path in (range(seed, frames), range(seed - 1, -1, -1)):
         angles, shift = torch.zeros_like(state.angles[:1]), torch.zeros_like(state.shift[:1])
