@@ -16,7 +16,7 @@ from .quaternions import interpolate
 from .reference import Reference
 from .rig import Rig
 from .settings import CaptureSettings
-from .turns import motion_from_turns
+from .turns import motion_from_turns, turns_from_rotations
 
 _CHUNK = 512  # frames whose points are worked out at once
 
@@ -44,10 +44,18 @@ class Track:
 
     def rotations(self, body: Body) -> np.ndarray:
         """(T, J, 3, 3) orientations of the driven bones, armature frame."""
+        return motion_from_turns(self.turn.astype(np.float64), *self._frames(body))
+
+    def turned(self, body: Body, rotations: np.ndarray) -> Track:
+        """The same with the turns that orientations (T, J, 3, 3) of the driven bones, armature frame, are."""
+        return replace(self, turn=turns_from_rotations(rotations, *self._frames(body)))
+
+    def _frames(self, body: Body) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What turns are told from: the reference's orientations, both cameras' and both view frames."""
         reference = bone_rotations(self.reference.pose)[body.bones]
         view = view_rotation(np.broadcast_to(self.camera.intrinsics, (len(self.times), 4)), self.crop.center)
         then = view_rotation(self.reference.camera.intrinsics, self.reference_crop.center)
-        return motion_from_turns(self.turn.astype(np.float64), reference, self.camera.rotation, self.reference.camera.rotation, view, then)
+        return reference, self.camera.rotation, self.reference.camera.rotation, view, then
 
     def pixels(self, part: slice = slice(None)) -> np.ndarray:
         """(T, J, K, 2) points in the picture, of some of the frames."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -258,7 +258,7 @@ def _fitted(
             try:
                 share = next(steps)
             except StopIteration as end:
-                return replace(track, turn=end.value)
+                return cast(Track, end.value)
         yield Progress("Fitting the rig", done + _STAGES["fit"] * part * share)
 
 

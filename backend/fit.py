@@ -24,12 +24,10 @@ from torch import Tensor
 from .assemble import Track
 from .axis_angles import exp_rotation, inverse_left_jacobian, log_rotation
 from .body_points import Body
-from .camera import view_rotation
 from .ik_chain import Chain, Targets
 from .inverse_kinematics import bone_jacobian
 from .kinematics import bone_rotations
 from .rig import Rig
-from .turns import turns_from_rotations
 
 _DAMPING = 1e-6
 _CHUNK = 64  # frames posed at once
@@ -91,8 +89,8 @@ class _Fit:
         self.prior = log_rotation(self.chain.turns(torch.from_numpy(rotations))[:, self.chain.active])
 
     def start(self) -> _State:
-        """The network's answer, in the reference's place."""
-        return _State(self.prior.clone(), self.prior.new_zeros(len(self.prior), 3))
+        """The reference's pose in every frame."""
+        return _State(torch.zeros_like(self.prior), self.prior.new_zeros(len(self.prior), 3))
 
     def pose(self, state: _State, part: slice) -> tuple[Tensor, Tensor]:
         """Rotations (n, J, 3, 3) and heads (n, J, 3), sizes of the rig."""
@@ -164,18 +162,15 @@ class _Fit:
         return shown, slope @ matrix[:, None, :3, :3]
 
 
-def fit(rig: Rig, body: Body, track: Track, settings: FitSettings | None = None) -> Generator[float, None, np.ndarray]:
-    """Turns (T, J, 3, 3) of the driven bones since an aligned reference in view frames, as `Track.turn`; yields the share done."""
+def fit(rig: Rig, body: Body, track: Track, settings: FitSettings | None = None) -> Generator[float, None, Track]:
+    """The track, whose reference must be aligned, with fitted turns; yields the share done."""
     settings = settings or FitSettings()
     problem = _Fit(rig, body, track, settings)
     frames = len(track.times)
     state = problem.start()
     yield from _outward(problem, state, track)
     rotations = np.concatenate([problem.pose(state, slice(k, k + _CHUNK))[0].numpy()[:, body.bones] for k in range(0, frames, _CHUNK)])
-    then = view_rotation(track.reference.camera.intrinsics, track.reference_crop.center)
-    now = view_rotation(np.broadcast_to(track.camera.intrinsics, (frames, 4)), track.crop.center)
-    reference = bone_rotations(track.reference.pose)[body.bones]
-    return turns_from_rotations(rotations, reference, track.camera.rotation, track.reference.camera.rotation, now, then)
+    return track.turned(body, rotations)
 
 
 def _outward(problem: _Fit, state: _State, track: Track) -> Iterator[float]:

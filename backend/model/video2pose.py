@@ -52,6 +52,16 @@ class Match(nn.Module):
         return self.norm(tokens).unflatten(0, (batch, frames)), fine_map, mask
 
 
+def _window(index: Tensor, side: int, radius: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+    """The cells (…, n) around cell `index` (…) of a map side × side, which of them are on the map, and their centres' column and row."""
+    span = torch.arange(-radius, radius + 1, device=index.device)
+    row, column = (index // side)[..., None, None] + span[:, None], (index % side)[..., None, None] + span
+    inside = (row >= 0) & (row < side) & (column >= 0) & (column < side)
+    cells = (row.clamp(0, side - 1) * side + column.clamp(0, side - 1)).flatten(-2)
+    column, row = (part.expand(inside.shape).flatten(-2) + 0.5 for part in (column, row))
+    return cells, inside.flatten(-2), (column, row)
+
+
 def local_argmax(heat: Tensor, side: int, radius: int = 2) -> tuple[Tensor, Tensor]:
     """Sub-cell peak (…, 2) in 0..1 of logits (…, side²), and (…, 2) the probability near the peak and its share in the peak's own cell.
 
@@ -61,14 +71,10 @@ def local_argmax(heat: Tensor, side: int, radius: int = 2) -> tuple[Tensor, Tens
     with torch.no_grad():
         peak = heat.argmax(-1)
         total = torch.logsumexp(heat, -1)
-        span = torch.arange(-radius, radius + 1, device=heat.device)
-        row, column = (peak // side)[..., None, None] + span[:, None], (peak % side)[..., None, None] + span
-        inside = (row >= 0) & (row < side) & (column >= 0) & (column < side)
-        cells = (row.clamp(0, side - 1) * side + column.clamp(0, side - 1)).flatten(-2)
-    near = (heat.gather(-1, cells) - total[..., None]).exp() * inside.flatten(-2)
+        cells, inside, centers = _window(peak, side, radius)
+    near = (heat.gather(-1, cells) - total[..., None]).exp() * inside
     mass = near.sum(-1).clamp_min(1e-9)
-    u = (near * (column.expand(inside.shape).flatten(-2) + 0.5)).sum(-1) / mass / side
-    v = (near * (row.expand(inside.shape).flatten(-2) + 0.5)).sum(-1) / mass / side
+    u, v = ((near * center).sum(-1) / mass / side for center in centers)
     return torch.stack([u, v], -1), torch.stack([mass, near[..., near.shape[-1] // 2] / mass], -1)
 
 
@@ -80,13 +86,10 @@ def local_modes(heat: Tensor, side: int, count: int) -> tuple[Tensor, Tensor]:
     peak = (F.max_pool2d(flat, 3, 1, 1) == flat) & (flat > _LEAST_MODE)
     near = torch.where(peak, F.avg_pool2d(flat, 5, 1, 2) * 25, 0.0).flatten(1)
     mass, index = near.topk(count)
-    span = torch.arange(-2, 3, device=heat.device)
-    row, column = (index // side)[..., None, None] + span[:, None], (index % side)[..., None, None] + span
-    inside = (row >= 0) & (row < side) & (column >= 0) & (column < side)
-    cells = (row.clamp(0, side - 1) * side + column.clamp(0, side - 1)).flatten(-2)
-    share = flat.flatten(1)[:, None].expand(-1, count, -1).gather(-1, cells) * inside.flatten(-2)
+    cells, inside, centers = _window(index, side, 2)
+    share = flat.flatten(1)[:, None].expand(-1, count, -1).gather(-1, cells) * inside
     share = share / share.sum(-1, keepdim=True).clamp_min(1e-12)
-    place = [(share * (part.expand(inside.shape).flatten(-2) + 0.5)).sum(-1) / side for part in (column, row)]
+    place = [(share * center).sum(-1) / side for center in centers]
     return torch.stack(place, -1).unflatten(0, heat.shape[:-1]), mass.clamp(max=1.0).unflatten(0, heat.shape[:-1])
 
 

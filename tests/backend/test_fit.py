@@ -27,7 +27,7 @@ def fitted(rig: Rig, body: Body, track: Track, settings: FitSettings | None = No
         except StopIteration as end:
             assert shares == sorted(shares)
             assert shares[-1] == 1
-            return replace(track, turn=end.value)
+            return end.value
 
 
 def error(body: Body, track: Track, pose: np.ndarray) -> float:
