@@ -10,11 +10,11 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from ..backend.model.batch import ModelInput
 from ..backend.model.checkpoint import load_weights, save_model
@@ -74,6 +74,15 @@ class Trainer:
     def make_model(self) -> torch.nn.Module:
         """A fresh model of the config."""
         return Video2Pose2Rot(self.config.model)
+
+    def stream(self) -> IterableDataset[Any]:
+        """Batches from the present step on."""
+        return SampleStream(self.config.stream, self.assets, self.step, self.team.rank, self.team.size)
+
+    def pictures(self) -> int:
+        """Drawn for one step of one process."""
+        sample = self.config.stream.sample
+        return self.config.stream.batch * (sample.frames + sample.references)
 
     def write_model(self, path: Path) -> None:
         """The averaged weights, as they are published."""
@@ -180,11 +189,10 @@ class Trainer:
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
         return {name: float(value.detach()) for name, value in terms.items()} | {"loss": float(loss.detach()), "norm": float(norm)}, stop
 
-    def run(self, minutes: float, decay: bool, sets: dict[str, list[Batch]], workers: int) -> None:
+    def run(self, minutes: float, decay: bool, sets: Mapping[str, list[Any]], workers: int) -> None:
         """Train for a wall-clock budget; with `decay` the rate falls to a twentieth over it."""
         config = self.config
-        stream = SampleStream(config.stream, self.assets, self.step, self.team.rank, self.team.size)
-        loader = DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
+        loader = DataLoader(self.stream(), batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
         begin, spent, count = time.monotonic(), self.seconds, 0
         sums: dict[str, float] = defaultdict(float)
         counts: dict[str, int] = defaultdict(int)
@@ -203,9 +211,7 @@ class Trainer:
             if not self.team.leads:
                 continue
             if self.step % 50 == 0:
-                sample = config.stream.sample
-                pictures = self.team.size * count * config.stream.batch * (sample.frames + sample.references)
-                speed = pictures / (time.monotonic() - last)
+                speed = self.team.size * count * self.pictures() / (time.monotonic() - last)
                 place = {"step": self.step, "minutes": self.seconds / 60, "rate": rate, "frames_per_s": speed}
                 self._log(place | {k: v / counts[k] for k, v in sums.items()})
                 sums, counts, count, last = defaultdict(float), defaultdict(int), 0, time.monotonic()
@@ -218,7 +224,7 @@ class Trainer:
             self.validate(sets)
         self.team.leave()
 
-    def validate(self, sets: dict[str, list[Batch]]) -> None:
+    def validate(self, sets: Mapping[str, list[Any]]) -> None:
         """Log the averaged model's metrics on each set; the smallest unseen error is kept as best.safetensors."""
         self.average.eval()
         for name, batches in sets.items():

@@ -12,35 +12,48 @@ from safetensors.torch import save_file
 from ..errors import CaptureError
 from .config import ModelConfig
 from .network import Video2Pose2Rot
+from .refiner import Refiner, RefinerConfig
 
 FORMAT = "mocap_anything.v1"
+REFINER = "mocap_anything.refiner.v1"
+_OTHER = "{} was made for another version of the extension ({}). Update the extension or choose another model."
 
 
-def save_model(model: Video2Pose2Rot, path: Path, metadata: dict[str, str] | None = None, half: bool = False) -> None:
+def save_model(model: Video2Pose2Rot | Refiner, path: Path, metadata: dict[str, str] | None = None, half: bool = False) -> None:
     """Write weights (in float16 if half) with the config in the file's own metadata."""
     state = {k: (v.half() if half and v.is_floating_point() else v).contiguous() for k, v in model.state_dict().items()}
-    header = {"format": FORMAT, "config": json.dumps(model.config.to_dict())} | (metadata or {})
+    header = {"format": REFINER if isinstance(model, Refiner) else FORMAT, "config": json.dumps(model.config.to_dict())} | (metadata or {})
     save_file(state, str(path), metadata=header)
 
 
 def load_model(path: Path, device: torch.device | str = "cpu") -> Video2Pose2Rot:
     """Read a model written by save_model; raises CaptureError where the file is missing, damaged, or of another kind."""
-    header, state = _read(path)
+    header, state = _read(path, FORMAT)
     try:
         model = Video2Pose2Rot(ModelConfig.from_dict(json.loads(header["config"])))
         model.load_state_dict(state, strict=True)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise CaptureError(f"{path.name} was made for another version of the extension ({first}). Update the extension or choose another model.") from error
+        raise CaptureError(_OTHER.format(path.name, str(error).splitlines()[0])) from error
     return model.to(device).eval().requires_grad_(False)
 
 
-def load_weights(path: Path) -> dict[str, torch.Tensor]:
+def load_refiner(path: Path, device: torch.device | str = "cpu") -> Refiner:
+    """Read a refiner written by save_model; raises CaptureError as load_model does."""
+    header, state = _read(path, REFINER)
+    try:
+        model = Refiner(RefinerConfig.from_dict(json.loads(header["config"])))
+        model.load_state_dict(state, strict=True)
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise CaptureError(_OTHER.format(path.name, str(error).splitlines()[0])) from error
+    return model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def load_weights(path: Path, kind: str = FORMAT) -> dict[str, torch.Tensor]:
     """The tensors of a model file alone, for a training that begins with them."""
-    return _read(path)[1]
+    return _read(path, kind)[1]
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+def _read(path: Path, kind: str) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     if not path.is_file():
         raise CaptureError(f"The model file {path.name} is not in {path.parent}. Choose another model, or reinstall the extension to get the bundled one.")
     try:
@@ -49,6 +62,6 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
             state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (no mapping, though it looks like one)
     except Exception as error:  # safetensors raises its own type for every kind of damage
         raise CaptureError(f"The model file {path.name} is damaged and cannot be read ({error}). Download or install it again.") from error
-    if header.get("format") != FORMAT:
+    if header.get("format") != kind:
         raise CaptureError(f"{path.name} is not a model of this extension. Choose a file made for Capture from Video.")
     return header, state

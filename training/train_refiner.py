@@ -1,0 +1,131 @@
+"""Training of the refiner: `python -m mocap_anything.training.train_refiner --out RUN --baked DIR --minutes 60`; goes on where it stopped."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from ..backend.model.checkpoint import REFINER, load_weights, save_model
+from ..backend.model.refiner import Refiner, RefinerConfig
+from .data.asset import load_asset
+from .data.guesses import GuessBatch, GuessConfig, GuessStream
+from .data.stream import training_assets
+from .train import TrainConfig, Trainer
+
+_NEAR = (0.01, 0.02, 0.05)  # shares of the crop
+
+
+@dataclass(frozen=True)
+class RefinerTrainConfig(TrainConfig):
+    """As the other models', with the refiner's sizes and stream."""
+
+    learning_rate: float = 8e-4
+    refiner: RefinerConfig = field(default_factory=RefinerConfig)
+    guesses: GuessConfig = field(default_factory=GuessConfig)
+
+
+def misses(flow: Tensor, truth: Tensor) -> Tensor:
+    """(B, h, w) distance of flows (B, 2, h, w)."""
+    return (flow - truth).square().sum(1).add(1e-10).sqrt()
+
+
+class RefinerTrainer(Trainer):
+    """The trainer with another model, its stream, its loss and what is watched."""
+
+    config: RefinerTrainConfig
+
+    def make_model(self) -> torch.nn.Module:
+        return Refiner(self.config.refiner).to(memory_format=torch.channels_last)
+
+    def stream(self) -> IterableDataset[Any]:
+        return GuessStream(self.config.guesses, self.assets, self.step, self.team.rank, self.team.size)
+
+    def pictures(self) -> int:
+        guesses = self.config.guesses
+        return guesses.shots * guesses.frames * guesses.guesses
+
+    def write_model(self, path: Path) -> None:
+        save_model(cast(Refiner, self.average), path, {"step": str(self.step)}, half=True)
+
+    def start_from(self, path: Path, prefixes: tuple[str, ...] = ("",)) -> None:
+        self.model.load_state_dict(load_weights(path, REFINER))
+        self.average.load_state_dict(self.model.state_dict())
+
+    def losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """How unlikely the truth is under a Laplace distribution of the plane about the flow, of the scale that was said."""
+        found = cast(GuessBatch, batch)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+            flow, log_scale = self.model(*_last(found))
+        miss = misses(flow, found.flow)
+        known = found.known / found.known.sum((1, 2), keepdim=True).clamp(min=1) / len(flow)  # every picture alike, however large its rig
+        likelihood = ((miss * torch.exp(-log_scale) + 2 * log_scale) * known).sum()
+        return likelihood, {"miss": (miss * known).sum()}
+
+    def measure(self, batch: Any) -> dict[str, float]:
+        """Misses as shares of the crop, and how many are near; of what the refiner calls sure, too; beside holding the guess."""
+        found = cast(GuessBatch, batch)
+        flow, log_scale = self.average(*_last(found))
+        miss, stays = misses(flow, found.flow)[found.known], found.flow.norm(dim=1)[found.known]
+        sure = miss[log_scale[found.known] <= log_scale[found.known].median()]
+        row = {"miss": float(miss.mean()), "median": float(miss.median()), "sure": float(sure.mean()), "hold": float(stays.mean())}
+        near = {f"near{round(100 * d):02d}": float((miss < d).float().mean()) for d in _NEAR}
+        return row | near | {f"hold{round(100 * d):02d}": float((stays < d).float().mean()) for d in _NEAR}
+
+    def score(self, mean: dict[str, float]) -> float:
+        return mean.get("miss", float("inf"))
+
+
+def _last(batch: GuessBatch) -> tuple[Tensor, Tensor]:
+    return batch.drawn.contiguous(memory_format=torch.channels_last), batch.frame.contiguous(memory_format=torch.channels_last)
+
+
+def validation_sets(folder: Path, config: GuessConfig, batches: int = 6) -> dict[str, list[GuessBatch]]:
+    """Fixed batches of rigs and clips that were never trained on."""
+    groups: dict[str, list[Any]] = {"unseen": [], "rare": [], "seen": []}
+    for path in sorted(folder.glob("*.npz")):
+        asset = load_asset(path)
+        clips = tuple(c for c in asset.clips if c.held_out and len(c.pose) >= 4)
+        if clips and asset.rig.mesh is not None and asset.rig.driven.sum() >= 3:
+            groups["seen" if asset.split == "train" else asset.split].append(replace(asset, clips=clips))
+    fixed = replace(config, seed=987_654, baked_share=1.0, misfit=0.0, frames=3, guesses=1, shots=8)
+    return {name: [GuessStream(fixed, assets).batch(np.random.default_rng((fixed.seed, i)), []) for i in range(batches)] for name, assets in groups.items() if assets}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--baked", type=Path, required=True, help="folder of baked rigs")
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--from-model", type=Path, help="start from these weights")
+    parser.add_argument("--decay", action="store_true")
+    parser.add_argument("--rate", type=float)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--shots", type=int, default=2, help="clips a step, each of 4 frames with 2 guesses")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(args.threads)
+    config = RefinerTrainConfig(guesses=GuessConfig(seed=args.seed, shots=args.shots))
+    if args.rate:
+        config = replace(config, learning_rate=args.rate)
+    trainer = RefinerTrainer(config, args.out, training_assets(args.baked))
+    if args.from_model and trainer.step == 0:
+        trainer.start_from(args.from_model)
+    if trainer.team.leads:
+        (args.out / "config.json").write_text(json.dumps(asdict(config), indent=1))
+    sets = validation_sets(args.baked, config.guesses) if trainer.team.leads else {}
+    trainer.run(args.minutes, args.decay, sets, args.workers)
+
+
+if __name__ == "__main__":
+    main()
