@@ -1,4 +1,4 @@
-"""The posed mesh as the refiner sees it: what of it shows in a crop, painted with what the reference's picture shows of it."""
+"""The posed mesh as the refiner sees it: what of it shows in a crop, painted with what other pictures show of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-CHANNELS = 12  # colour 3, whether the reference shows it, coverage, nearness, normal 3, place at rest 3
+PAINTS = 2  # the reference's picture, and the frame before
+CHANNELS = 4 * PAINTS + 8  # each paint's colour, whether each shows it, coverage, nearness, normal 3, place at rest 3
 _HIDDEN = 0.02  # of the body's extent: farther behind what the reference shows there, a point is hidden in it
 
 
@@ -45,7 +46,7 @@ def project(vertices: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Painted:
-    """What a reference knows of the surface: image (S, S, 3) uint8, its intrinsics (4,), the mesh before it (V, 3), depth (S, S)."""
+    """What a picture knows of the surface: image (S, S, 3) uint8, its intrinsics (4,), the mesh before it (V, 3), depth (S, S)."""
 
     image: np.ndarray
     intrinsics: np.ndarray
@@ -53,7 +54,7 @@ class Painted:
     depth: Floats
 
     def sample(self, visible: Visible, triangles: np.ndarray, extent: float) -> Floats:
-        """(N, 4) colour 0..1 about the middle grey and whether the reference shows it; zeros where not."""
+        """(N, 4) colour 0..1 about the middle grey and whether the picture shows it; zeros where not."""
         points = visible.blend(self.vertices, triangles)
         place = project(points, self.intrinsics) - 0.5
         size = len(self.image)
@@ -68,7 +69,7 @@ class Painted:
         return (np.concatenate([color, np.ones((len(color), 1))], 1) * shown[:, None]).astype(np.float32)
 
 
-def draw(visible: Visible, vertices: np.ndarray, triangles: np.ndarray, rest: np.ndarray, paint: Painted, extent: float) -> Floats:
+def draw(visible: Visible, vertices: np.ndarray, triangles: np.ndarray, rest: np.ndarray, paints: tuple[Painted, Painted], extent: float) -> Floats:
     """(CHANNELS, size, size) float32 of a mesh before the camera; vertices (V, 3) camera frame, rest (V, 3) about its middle in units of
     its extent, extent: of the body before the camera."""
     corners = vertices[triangles[visible.triangle]]
@@ -78,7 +79,9 @@ def draw(visible: Visible, vertices: np.ndarray, triangles: np.ndarray, rest: np
     view = np.concatenate([project(corners[:, 0], np.array([1.0, 1, 0, 0])), np.ones((len(corners), 1))], 1)
     normal *= -np.sign((normal * view).sum(1, keepdims=True) + 1e-12)  # both sides of a triangle are drawn: the one that is seen
     near = (np.median(depth) - depth if len(depth) else depth) / extent
-    values = np.concatenate([paint.sample(visible, triangles, extent), np.ones((len(depth), 1)), 2 * near[:, None], normal, visible.blend(rest, triangles)], 1)
+    colors = [paint.sample(visible, triangles, extent) for paint in paints]
+    shape = [np.ones((len(depth), 1)), 2 * near[:, None], normal, visible.blend(rest, triangles)]
+    values = np.concatenate([c[:, :3] for c in colors] + [c[:, 3:] for c in colors] + shape, 1)
     full = np.zeros((CHANNELS, visible.size**2), np.float32)
     full[:, visible.pixel] = values.T
     return full.reshape(CHANNELS, visible.size, visible.size)

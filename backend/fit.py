@@ -27,7 +27,10 @@ from .body_points import Body
 from .ik_chain import Chain, Targets
 from .inverse_kinematics import bone_jacobian
 from .kinematics import bone_rotations
+from .model.refiner import Refiner
 from .rig import Rig
+from .steady import steady
+from .surface import Seen, Surface
 
 _DAMPING = 1e-6
 _CHUNK = 64  # frames posed at once
@@ -42,7 +45,8 @@ class FitSettings:
     noise: error of a place, share of the crop. near: how far a point's place may be from where the pose so far puts it, share of the crop.
     doubt: chance that a point is at none of its places. trust, twist: radians that the network errs, and along a bone. hurry: radians a
     second by which a turn differs from what is expected. travel: sizes a second by which the place does. onward: of a bone's speed, so much
-    goes on. looks: at the places, a frame.
+    goes on. looks: at the places, a frame. sight: least error of a point of the skin that the refiner saw, share of the crop. sure: how many
+    independent points the many of a bone's skin are worth.
     """
 
     noise: float = 0.03
@@ -54,6 +58,12 @@ class FitSettings:
     travel: float = 0.5
     onward: float = 0.7
     looks: int = 2
+    rest: float = 0.05
+    lazy: float = 0.0
+    surge: float = 100.0
+    doubtful: float = 0.3
+    sight: float = 0.01
+    sure: float = 4.0
 
 
 @dataclass
@@ -86,6 +96,9 @@ class _Fit:
         self.intrinsics = torch.from_numpy(np.broadcast_to(track.camera.intrinsics, (frames, 4)).copy())
         rotations = np.tile(bone_rotations(track.reference.pose), (frames, 1, 1, 1))
         rotations[:, body.bones] = track.rotations(body)
+        self.surface: Surface | None = None
+        self.normal: Tensor
+        self.known = torch.zeros(frames, 0)
         self.prior = log_rotation(self.chain.turns(torch.from_numpy(rotations))[:, self.chain.active])
 
     def start(self) -> _State:
@@ -110,8 +123,18 @@ class _Fit:
         share = likely / total.clamp(min=1e-300)[..., None]
         return (share[..., None] * places).sum(-2), self.share * (share * chances).sum(-1) * total / (total + settings.doubt)
 
-    def refine(self, state: _State, part: slice, goal: tuple[Tensor, Tensor], expected: Tensor, place: Tensor, gap: Tensor) -> None:
-        """One damped Gauss-Newton step of the frames of a part, in place; expected (n, A, 3), place (n, 3), gap (n,) seconds since the last."""
+    def compare(self, state: _State, part: slice, track: Track, picture: np.ndarray, scale: float) -> Seen | None:
+        """Where the refiner sees the skin of a part's one frame."""
+        assert self.surface is not None
+        rotations, heads = self.pose(state, part)
+        camera = track.camera if track.camera.from_armature.ndim == 2 else track.camera.at(part.start)
+        return self.surface.look(rotations[0].numpy(), heads[0].numpy(), camera, picture, scale)
+
+    def refine(self, state: _State, part: slice, goal: tuple[Tensor, Tensor], seen: Seen | None, expected: Tensor, place: Tensor, gap: Tensor) -> None:
+        """One damped Gauss-Newton step of the frames of a part, in place; expected (n, A, 3), place (n, 3), gap (n,) seconds since the last.
+
+        seen: where the refiner sees the skin of the part's one frame.
+        """
         settings, angles = self.settings, state.angles[part]
         active = angles.shape[1]
         rotations, heads = self.pose(state, part)
@@ -124,6 +147,11 @@ class _Fit:
         weighted = (jacobian * weight[..., None, None]).flatten(1, 2)
         normal = weighted.transpose(-1, -2) @ jacobian.flatten(1, 2)
         gradient = (weighted.transpose(-1, -2) @ residual.flatten(1)[..., None])[..., 0]
+        if seen is not None:
+            assert self.surface is not None
+            more = self.surface.normal(seen, (rotations[0], heads[0]), settings.sight, settings.sure)
+            normal[0] += more[0]
+            gradient[0] += more[1]
         self._believe(normal, gradient, angles, self.prior[part], expected, gap)
         firm = 1 / (settings.travel * gap) ** 2
         gradient[:, 3 * active :] += firm[:, None] * (place - state.shift[part])
@@ -131,10 +159,26 @@ class _Fit:
         diagonal[:, 3 * active :] += firm[:, None]
         diagonal += _DAMPING * diagonal + 1e-9
         step = torch.linalg.solve(normal, gradient[..., None])[..., 0]
+        self.normal = normal
         turn = step[:, : 3 * active].unflatten(1, (active, 3))
         turn = turn / (2 * turn.norm(dim=-1, keepdim=True)).clamp(min=1.0)  # half a radian at most: farther off a linear step says nothing
         state.angles[part] = log_rotation(exp_rotation(turn) @ exp_rotation(angles))
         state.shift[part] += step[:, 3 * active :]
+
+    def know(self, state: _State, part: slice, gap: Tensor) -> None:
+        """Keep how surely each angle is known, by the last step, without what the frame before said."""
+        active, angles = state.angles.shape[1], state.angles[part]
+        change = inverse_left_jacobian(angles)
+        still = change.transpose(-1, -2) @ change / (self.settings.hurry * gap)[:, None, None, None] ** 2
+        normal = self.normal.clone()
+        blocks = normal[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3))
+        index = torch.arange(active)
+        blocks[:, index, :, index] -= still.transpose(0, 1)
+        spread = torch.linalg.inv(normal)[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3))
+        spread = change @ spread[:, index, :, index].transpose(0, 1) @ change.transpose(-1, -2)
+        if not self.known.numel():
+            self.known = torch.zeros(len(state.angles), active, 3, 3, dtype=angles.dtype)
+        self.known[part] = torch.linalg.inv(spread)
 
     def _believe(self, normal: Tensor, gradient: Tensor, angles: Tensor, prior: Tensor, expected: Tensor, gap: Tensor) -> None:
         """Add what the network and the frame before say of the angles, whose increments are turns in the carriers' axes."""
@@ -144,6 +188,9 @@ class _Fit:
         pull = eye / settings.trust**2 + self.chain.axes[:, :, None] * self.chain.axes[:, None] / settings.twist**2
         still = eye / (settings.hurry * gap)[:, None, None, None] ** 2
         wish = pull @ (prior - angles)[..., None] + still @ (expected - angles)[..., None]
+        rest = settings.lazy / (settings.rest**2 + angles.square().sum(-1))[..., None, None] * eye
+        wish = wish - rest @ angles[..., None]
+        pull = pull + rest
         blocks = normal[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3))
         index = torch.arange(active)
         blocks[:, index, :, index] += (change.transpose(-1, -2) @ (pull + still) @ change).transpose(0, 1)
@@ -162,18 +209,29 @@ class _Fit:
         return shown, slope @ matrix[:, None, :3, :3]
 
 
-def fit(rig: Rig, body: Body, track: Track, settings: FitSettings | None = None) -> Generator[float, None, Track]:
-    """The track, whose reference must be aligned, with fitted turns; yields the share done."""
+def fit(
+    rig: Rig, body: Body, track: Track, settings: FitSettings | None = None, refiner: Refiner | None = None, frames: Iterator[np.ndarray] | None = None,
+    scale: float = 1.0,
+) -> Generator[float, None, Track]:
+    """The track, whose reference must be aligned, with fitted turns; yields the share done.
+
+    refiner: compares the posed rig with the frames, which come in the order of the fit: from the reference's to the last, then from the one
+    before it back to the first; shrunk by `scale`.
+    """
     settings = settings or FitSettings()
     problem = _Fit(rig, body, track, settings)
-    frames = len(track.times)
+    if refiner is not None and rig.mesh is not None and len(rig.mesh.triangles):
+        problem.surface = Surface(rig, problem.chain, track.reference, track.reference_crop, refiner)
     state = problem.start()
-    yield from _outward(problem, state, track)
-    rotations = np.concatenate([problem.pose(state, slice(k, k + _CHUNK))[0].numpy()[:, body.bones] for k in range(0, frames, _CHUNK)])
+    yield from _outward(problem, state, track, frames if problem.surface is not None else None, scale)
+    if settings.surge > 0:
+        seed = int(np.abs(np.asarray(track.times) - track.reference.time).argmin())
+        state.angles = steady(problem.times, state.angles, problem.known * settings.doubtful, seed, settings.surge)
+    rotations = np.concatenate([problem.pose(state, slice(k, k + _CHUNK))[0].numpy()[:, body.bones] for k in range(0, len(track.times), _CHUNK)])
     return track.turned(body, rotations)
 
 
-def _outward(problem: _Fit, state: _State, track: Track) -> Iterator[float]:
+def _outward(problem: _Fit, state: _State, track: Track, pictures: Iterator[np.ndarray] | None, scale: float) -> Iterator[float]:
     """From the reference's frame to either end of the stretch, each frame from the pose before it."""
     frames, settings = len(track.times), problem.settings
     assert track.reference.time is not None
@@ -187,10 +245,13 @@ def _outward(problem: _Fit, state: _State, track: Track) -> Iterator[float]:
             gap = (problem.times[part] - problem.times[before]).abs().clamp(min=_LEAST_GAP)
             expected = angles + settings.onward * speed * gap
             state.angles[part], state.shift[part] = expected, shift
+            picture = next(pictures) if pictures is not None else None
             for _ in range(settings.looks):
                 goal = problem.look(state, part)
+                seen = None if picture is None else problem.compare(state, part, track, picture, scale)
                 for _ in range(_STEPS):
-                    problem.refine(state, part, goal, expected, shift, gap)
+                    problem.refine(state, part, goal, seen, expected, shift, gap)
+            problem.know(state, part, gap)
             if frame != before:
                 speed = (state.angles[part] - angles) / gap
             angles, shift, before, done = state.angles[part].clone(), state.shift[part].clone(), frame, done + 1

@@ -38,7 +38,7 @@ def follow(
             count = len(numbers)
             middle = center + drift * (count + 1) / 2
             crop = Crop(np.tile(middle, (count, 1)), np.full(count, side))
-            uv, weight = predictor.locate([image for _, image in group], clip.times[numbers], crop, _scale(clip))
+            uv, weight = predictor.locate([image for _, image in group], clip.times[numbers], crop, shrinking(clip))
             certainty = weight.mean(1)
             if shape is not None:
                 uv = without_strays(uv, weight, shape)
@@ -73,13 +73,21 @@ def without_strays(uv: np.ndarray, weight: np.ndarray, shape: np.ndarray) -> np.
     return np.where((miss > _STRAY)[..., None], expected, uv)
 
 
-def _scale(clip: Clip) -> float:
+def outward(clip: Clip, seed: int, frames: range) -> Iterator[np.ndarray]:
+    """Shrunk pictures of all frames, from `seed` onward and then from the one before it backward."""
+    for indices, reverse in ((range(seed, frames.stop), False), (range(seed - 1, frames.start - 1, -1), True)):
+        for group in _groups(clip, indices, reverse):
+            yield from (image for _, image in group)
+
+
+def shrinking(clip: Clip) -> float:
+    """Of the pictures that following looks at."""
     return min(1.0, _PICTURE / max(clip.width, clip.height))
 
 
 def _groups(clip: Clip, indices: range, reverse: bool) -> Iterator[list[tuple[int, np.ndarray]]]:
     """Groups of (index, shrunk picture) in the order of `indices`; backwards a stretch at a time, so that little is held."""
-    scale = _scale(clip)
+    scale = shrinking(clip)
 
     def shrink(image: np.ndarray) -> np.ndarray:
         if scale == 1.0:

@@ -60,9 +60,9 @@ def see(vertices: np.ndarray, triangles: np.ndarray, intrinsics: np.ndarray, siz
     return Visible(size, pixel, triangle, np.clip(weights / np.where(np.abs(total) > 1e-20, total, 1), 0, 1))
 
 
-def bent(rng: np.random.Generator, rig: Rig, pose: np.ndarray) -> np.ndarray:
+def bent(rng: np.random.Generator, rig: Rig, pose: np.ndarray, usual: float) -> np.ndarray:
     """A pose (J, 4, 4) with some joints turned wrongly and the whole shifted, by amounts that vary from sample to sample."""
-    strength = np.exp(rng.normal(np.log(0.55), 0.7))
+    strength = usual * np.exp(rng.normal(0, 0.7))
     count = len(rig)
     spread = 0.04 + 0.22 * (rng.random(count) < 0.25)
     angles = rng.normal(0, 1, (count, 3)) * spread[:, None] * strength
@@ -105,17 +105,28 @@ class GuessMaker:
         """All guesses of one shot: (drawn, frame uint8 (S, S, 3), flow, known) each."""
         clip = asset.clips[rng.integers(len(asset.clips))]
         total, config = len(clip.pose), self.config
-        start, stride = rng.integers(0, total), int(rng.choice([1, 2, 4]))
-        frames = np.concatenate([[np.clip(start + rng.integers(-20, 21), 0, total - 1)], np.minimum(start + stride * np.arange(config.frames), total - 1)])
+        start, stride = rng.integers(0, total), int(rng.choice([1, 2, 3], p=[0.5, 0.35, 0.15])) * int(rng.choice([-1, 1]))
+        follow = np.clip(start + stride * np.arange(config.frames + 1), 0, total - 1)
+        frames = np.concatenate([[np.clip(start + rng.integers(-20, 21), 0, total - 1)], follow])
         body = read_body(asset.rig, SURFACE_POINTS)
         shot = self.maker.shoot(rng, asset, clip, body, frames, 1, plain=False)
         rig = reshaped(rng, asset.rig) if rng.random() < config.misfit else asset.rig
         intrinsics = crop_intrinsics(shot.camera, shot.crop, config.image_size).astype(np.float64)
-        paint = self._paint(rng, rig, clip.pose[frames[0]].astype(np.float64), shot, intrinsics[0])
-        rows = np.repeat(np.arange(1, len(frames)), config.guesses)
-        truth = clip.pose[frames].astype(np.float64)
-        guess = np.stack([bent(rng, rig, self._late(rng, rig, clip, int(frames[row]), truth[row])) for row in rows])
-        return [self._sample(rig, shot, intrinsics, paint, row, truth[row], g) for row, g in zip(rows, guess, strict=True)]
+        paint = self._paint(rng, rig, clip.pose[frames[0]].astype(np.float64), shot, intrinsics)
+        truth, samples = clip.pose[frames].astype(np.float64), []
+        for row in range(2, len(frames)):
+            before = bent(rng, rig, truth[row - 1], 0.15 if rng.random() < 0.7 else 0.4)
+            last = self._painted(rig, before, shot, row - 1, intrinsics)
+            for _ in range(config.guesses):
+                choice = rng.random()
+                if choice < 0.5:  # the first look: where it stood before
+                    guess = before
+                elif choice < 0.75:  # the second: nearly right
+                    guess = bent(rng, rig, truth[row], 0.2)
+                else:
+                    guess = bent(rng, rig, self._late(rng, rig, clip, int(frames[row]), truth[row]), 0.5)
+                samples.append(self._sample(rig, shot, intrinsics, (paint, last), row, truth[row], guess))
+        return samples
 
     def _late(self, rng: np.random.Generator, rig: Rig, clip: AssetClip, frame: int, truth: np.ndarray) -> np.ndarray:
         """The pose of a frame nearby, which may stand where that frame's subject stood or where this one does."""
@@ -131,13 +142,16 @@ class GuessMaker:
         if rng.random() < 0.4:
             turn = np.eye(3)[None].repeat(len(rig), 0)
             pose = _turned(rig, pose, turn, pose[:, :3, 3] + rng.normal(0, 0.006 * rig.size, 3))
+        return self._painted(rig, pose, shot, 0, intrinsics)
+
+    def _painted(self, rig: Rig, pose: np.ndarray, shot: Shot, row: int, intrinsics: np.ndarray) -> Painted:
         assert rig.mesh is not None
-        vertices = shot.camera.at(0).to_camera(skin(rig.mesh, rig, pose))
-        visible = see(vertices, rig.mesh.triangles, intrinsics, self.config.image_size)
-        return Painted(shot.images[0], intrinsics, vertices, visible.depth(vertices, rig.mesh.triangles))
+        vertices = shot.camera.at(row).to_camera(skin(rig.mesh, rig, pose))
+        visible = see(vertices, rig.mesh.triangles, intrinsics[row], self.config.image_size)
+        return Painted(shot.images[row], intrinsics[row], vertices, visible.depth(vertices, rig.mesh.triangles))
 
     def _sample(
-        self, rig: Rig, shot: Shot, intrinsics: np.ndarray, paint: Painted, row: int, truth: np.ndarray, guess: np.ndarray
+        self, rig: Rig, shot: Shot, intrinsics: np.ndarray, paints: tuple[Painted, Painted], row: int, truth: np.ndarray, guess: np.ndarray
     ) -> tuple[np.ndarray, ...]:
         mesh, size = rig.mesh, self.config.image_size
         assert mesh is not None
@@ -145,7 +159,7 @@ class GuessMaker:
         believed, real = camera.to_camera(skin(mesh, rig, np.stack([guess, truth])))
         visible = see(believed, mesh.triangles, intrinsics[row], size)
         extent = rig.size * float(camera.scale)
-        drawn = draw(visible, believed, mesh.triangles, rest_places(mesh.vertices), paint, extent)
+        drawn = draw(visible, believed, mesh.triangles, rest_places(mesh.vertices), paints, extent)
         flow = (project(visible.blend(real, mesh.triangles), intrinsics[row]) - visible.centers) / size
         full = np.zeros((3, size**2), np.float32)
         full[:2, visible.pixel], full[2, visible.pixel] = flow.T, np.linalg.norm(flow, axis=1) < _FAR

@@ -1,0 +1,141 @@
+"""The skin of a posed rig: where its vertices are, how bones move them, how it looks in a crop, and where the refiner sees it instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .body_points import Crop, crop_around
+from .camera import Camera
+from .crop import crop_square
+from .drawn import Painted, Visible, draw, project, rest_places
+from .ik_chain import Chain
+from .kinematics import bone_rotations, inverse_affine
+from .model.refiner import Refiner
+from .rasterizer import rasterize
+from .reference import Reference
+from .rig import Rig
+from .silhouette import crop_camera
+
+_MARGIN = 1.3  # of the skin's extent, as in training
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Where the refiner sees N points of the skin.
+
+    corners: (N, 3) vertices, weights: (N, 3) of them, target: (N, 2) and error: (N,) in shares of the crop, whose intrinsics (4,) are in
+    shares of it too; matrix: (4, 4) armature to camera. share: (N,) so that every bone counts alike, however large it looks.
+    """
+
+    corners: np.ndarray
+    weights: np.ndarray
+    target: np.ndarray
+    error: np.ndarray
+    share: np.ndarray
+    intrinsics: np.ndarray
+    matrix: np.ndarray
+
+
+class Surface:
+    """The mesh of a rig on a chain, painted with an aligned reference. Poses are the chain's: rotations (J, 3, 3), heads (J, 3) in sizes."""
+
+    def __init__(self, rig: Rig, chain: Chain, reference: Reference, reference_crop: Crop, refiner: Refiner) -> None:
+        assert rig.mesh is not None
+        mesh, pose = rig.mesh, np.asarray(reference.pose, np.float64)
+        self.rig, self.chain, self.refiner, self.size = rig, chain, refiner, refiner.config.image_size
+        self.device = next(refiner.parameters()).device
+        self.triangles, self.rest = mesh.triangles.astype(np.int64), rest_places(mesh.vertices)
+        stretch = np.swapaxes(bone_rotations(pose), -1, -2) @ pose[:, :3, :3]  # a scaled bone carries its skin farther
+        inverse = inverse_affine(rig.rest)
+        linear, shift = stretch @ inverse[:, :3, :3], (stretch @ inverse[:, :3, 3:])[..., 0]
+        self.local = (np.einsum("vkab,vb->vka", linear[mesh.bones], mesh.vertices) + shift[mesh.bones]) / rig.size
+        self.bones, self.shares = mesh.bones, mesh.weights.astype(np.float64)
+        self.chief = self.bones[np.arange(len(self.bones)), self.shares.argmax(1)]
+        below = np.eye(len(rig), dtype=bool)
+        for bone in rig.carrier_order:
+            if rig.carriers[bone] >= 0:
+                below[bone] |= below[rig.carriers[bone]]
+        self.moved = np.einsum("vk,vka->va", self.shares, below[self.bones][:, :, chain.active])  # (V, A) how much of a vertex a bone turns
+        crop = Crop(reference_crop.center, reference_crop.side)
+        image = crop_square(reference.image, crop.center, float(crop.side), self.size).permute(1, 2, 0).numpy()
+        vertices = reference.camera.to_camera(self.vertices(chain.reference.numpy(), chain.ref_heads.numpy()) * rig.size)
+        intrinsics = crop_camera(reference.camera, crop, self.size)
+        self.paint = Painted(image, intrinsics, vertices, self._see(vertices, intrinsics).depth(vertices, self.triangles))
+
+    def vertices(self, rotations: np.ndarray, heads: np.ndarray, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """(V, 3) in sizes, armature frame."""
+        bones = self.bones[rows]
+        return np.einsum("vk,vka->va", self.shares[rows], np.einsum("vkab,vkb->vka", rotations[bones], self.local[rows]) + heads[bones])
+
+    def _see(self, vertices: np.ndarray, intrinsics: np.ndarray) -> Visible:
+        points, camera = torch.from_numpy(vertices).float()[None], torch.from_numpy(intrinsics).float()[None]
+        buffers = rasterize(points, torch.from_numpy(self.triangles), camera, (self.size, self.size))
+        return Visible(self.size, buffers.pixel.numpy(), buffers.triangle.numpy(), buffers.weights.numpy())
+
+    def look(self, rotations: np.ndarray, heads: np.ndarray, camera: Camera, image: np.ndarray, scale: float) -> Seen | None:
+        """Compare the rig posed so with a frame (H, W, 3) that was shrunk by `scale`; None where nothing of it is in the picture."""
+        vertices = camera.to_camera(self.vertices(rotations, heads) * self.rig.size)
+        if not (vertices[:, 2] > 1e-6).all():
+            return None
+        crop = crop_around(project(vertices, camera.intrinsics), _MARGIN)
+        intrinsics = crop_camera(camera, crop, self.size)
+        visible = self._see(vertices, intrinsics)
+        if not len(visible.pixel):
+            return None
+        extent = self.rig.size * float(camera.scale)
+        drawn = torch.from_numpy(draw(visible, vertices, self.triangles, self.rest, self.paint, extent))
+        frame = crop_square(image, crop.center * scale, float(crop.side) * scale, self.size).float() / 255 - 0.5
+        with torch.inference_mode():
+            flow, log_error, _ = self.refiner(*(x[None].to(self.device, memory_format=torch.channels_last) for x in (drawn, frame)))
+        return self._seen(visible, flow[0].cpu().numpy(), log_error[0].cpu().exp().numpy(), intrinsics, camera.from_armature)
+
+    def _seen(self, visible: Visible, flow: np.ndarray, error: np.ndarray, intrinsics: np.ndarray, matrix: np.ndarray) -> Seen:
+        """The answer at the pixels that the refiner answers for."""
+        y, x = visible.pixel // self.size, visible.pixel % self.size
+        row = np.flatnonzero((y % 2 == 0) & (x % 2 == 0))
+        y, x = y[row] // 2, x[row] // 2
+        corners, weights = self.triangles[visible.triangle[row]], visible.weights[row].astype(np.float64)
+        target = visible.centers[row] / self.size + flow[:, y, x].T
+        chief = self.chief[corners[np.arange(len(row)), weights.argmax(1)]]
+        share = 1 / np.bincount(chief, minlength=len(self.rig))[chief]
+        return Seen(corners, weights, target.astype(np.float64), error[y, x].astype(np.float64), share, intrinsics / self.size, matrix)
+
+    def residuals(self, seen: Seen, rotations: np.ndarray, heads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How far the points are from where they are seen (N, 2), and how they move (N, 2, 3A + 3) with turns of the active bones in their
+        carriers' axes and with all roots' place."""
+        used, place = np.unique(seen.corners, return_inverse=True)
+        place = place.reshape(seen.corners.shape)
+        points = np.einsum("nk,nka->na", seen.weights, self.vertices(rotations, heads, used)[place])
+        moved = np.einsum("nk,nka->na", seen.weights, self.moved[used][place])
+        matrix = seen.matrix[:3, :3] * self.rig.size
+        before = points @ matrix.T + seen.matrix[:3, 3]
+        depth = np.maximum(before[:, 2:], 1e-6)
+        flat = before[:, :2] / depth
+        focal = seen.intrinsics[:2]
+        across = np.zeros((len(points), 2, 3))
+        across[:, 0, 0], across[:, 1, 1] = (focal / depth).T
+        across[:, :, 2] = -flat * focal / depth
+        slope = (across @ matrix).astype(np.float32)
+        active = self.chain.active
+        above = self.rig.carriers[active]
+        axes = np.where((above >= 0)[:, None, None], rotations[np.maximum(above, 0)], np.eye(3)).astype(np.float32)
+        arms = (points[:, None] - heads[active]).astype(np.float32)  # (N, A, 3)
+        # slope . (axes d x arm) = (arm x slope) . axes d
+        turning = np.cross(arms[:, None], slope[:, :, None]) * moved.astype(np.float32)[:, None, :, None]
+        turning = np.einsum("ncax,axd->ncad", turning, axes, optimize=True)
+        return seen.target - flat * focal - seen.intrinsics[2:], np.concatenate([turning.reshape(len(points), 2, -1), slope], 2)
+
+    def normal(self, seen: Seen, state: tuple[Tensor, Tensor], least: float, trust: float) -> tuple[Tensor, Tensor]:
+        """What the points add to the normal equations of one frame: (3A + 3, 3A + 3) and (3A + 3,). least: error of a point, shares of the
+        crop; trust: how many independent points the many of a bone are worth."""
+        residual, jacobian = self.residuals(seen, state[0].numpy(), state[1].numpy())
+        noise = np.square(seen.error) + least**2
+        weight = trust * seen.share / (noise + np.square(residual).sum(1))  # Cauchy's, of the scale that is expected
+        rows = jacobian.reshape(-1, jacobian.shape[-1])
+        weighted = rows * np.repeat(weight, 2).astype(np.float32)[:, None]
+        normal, gradient = weighted.T @ rows, weighted.T @ residual.reshape(-1).astype(np.float32)
+        return torch.from_numpy(normal).double(), torch.from_numpy(gradient).double()
