@@ -28,7 +28,8 @@ from .video import Clip
 
 _INSIDE = 0.1  # share of a reference's points that must lie in its picture
 MODELS = Path(__file__).resolve().parent.parent / "assets" / "models"
-_STAGES = {"load": 0.02, "follow": 0.32, "capture": 0.4, "fit": 0.22, "finish": 0.04}  # shares of the progress bar
+REFINER = "refiner"  # a bundled model of its own, which compares the posed rig with the frames
+_STAGES = {"load": 0.02, "follow": 0.2, "capture": 0.24, "fit": 0.5, "finish": 0.04}  # shares of the progress bar
 
 ModelLoader = Callable[[Path, Any], Any]
 
@@ -93,7 +94,7 @@ def capture(request: CaptureRequest, cancel: CancelToken, loader: ModelLoader | 
     loader: `load_model`, or something that keeps what it read for the next capture.
     """
     from .device import choose_device, seed_everything
-    from .model.checkpoint import load_model
+    from .model.checkpoint import load_model, load_refiner
     from .predictor import Predictor
 
     clock, done = _Clock(), 0.0
@@ -102,6 +103,7 @@ def capture(request: CaptureRequest, cancel: CancelToken, loader: ModelLoader | 
         device = choose_device(request.settings.device)
         seed_everything()
         model = (loader or load_model)(model_path(request.settings.model), device)
+        refiner = load_refiner(model_path(REFINER), device) if request.settings.fit else None
         body = read_body(request.rig, model.config.surface_points)
         frames = trimmed(request.clip, request.settings)
         plans = _plan(request, body, frames)
@@ -118,7 +120,7 @@ def capture(request: CaptureRequest, cancel: CancelToken, loader: ModelLoader | 
         track = yield from _predict(request, predictor, plan, crop, cancel, clock, done, part)
         done += _STAGES["capture"] * part
         if request.settings.fit and track.reference.time is not None:  # a rendered reference is no frame that a fit could start from
-            track = yield from _fitted(request, body, track, cancel, clock, done, part)
+            track = yield from _fitted(request, body, track, plan, refiner, cancel, clock, done, part)
         tracks.append(track)
         done += _STAGES["fit"] * part
     yield Progress("Finishing", 1 - _STAGES["finish"])
@@ -245,13 +247,15 @@ def _predict(
 
 
 def _fitted(
-    request: CaptureRequest, body: Body, track: Track, cancel: CancelToken, clock: _Clock, done: float, part: float
+    request: CaptureRequest, body: Body, track: Track, plan: _Plan, refiner: Any, cancel: CancelToken, clock: _Clock, done: float, part: float
 ) -> Generator[Progress, None, Track]:
     """The track with the turns that geometry makes of what was found."""
     from .device import one_thread
     from .fit import fit
+    from .subject import outward, shrinking
 
-    steps = fit(request.rig, body, track)
+    pictures = outward(request.clip, plan.seed, plan.frames)
+    steps = fit(request.rig, body, track, plan.seed - plan.frames.start, refiner=refiner, pictures=pictures, scale=shrinking(request.clip))
     while True:
         cancel.check()
         with clock.stage("fit"), one_thread():

@@ -24,6 +24,7 @@ from torch import Tensor
 from .assemble import Track
 from .axis_angles import exp_rotation, inverse_left_jacobian, log_rotation
 from .body_points import Body
+from .camera import Camera
 from .ik_chain import Chain, Targets
 from .inverse_kinematics import bone_jacobian
 from .kinematics import bone_rotations
@@ -46,7 +47,8 @@ class FitSettings:
     doubt: chance that a point is at none of its places. trust, twist: radians that the network errs, and along a bone. hurry: radians a
     second by which a turn differs from what is expected. travel: sizes a second by which the place does. onward: of a bone's speed, so much
     goes on. looks: at the places, a frame. sight: least error of a point of the skin that the refiner saw, share of the crop. sure: how many
-    independent points the many of a bone's skin are worth.
+    independent points the many of a bone's skin are worth. surge: radians / s^2 that are usual. doubtful: of what frames know of the turns, that
+    much is believed against those around, since their errors are alike.
     """
 
     noise: float = 0.03
@@ -58,10 +60,8 @@ class FitSettings:
     travel: float = 0.5
     onward: float = 0.7
     looks: int = 2
-    rest: float = 0.05
-    lazy: float = 0.0
     surge: float = 100.0
-    doubtful: float = 0.3
+    doubtful: float = 0.1
     sight: float = 0.01
     sure: float = 4.0
 
@@ -90,6 +90,7 @@ class _Fit:
         self.share = torch.from_numpy(body.mask.sum(1)[rows] ** -0.5)  # points of one bone err alike
         self.corner = torch.from_numpy(track.crop.center - np.asarray(track.crop.side)[:, None] / 2)
         self.side = torch.from_numpy(np.asarray(track.crop.side, np.float64))
+        self.camera = track.camera
         matrix = np.broadcast_to(track.camera.from_armature, (frames, 4, 4)).copy()
         matrix[:, :3, :3] *= rig.size
         self.matrix = torch.from_numpy(matrix)
@@ -98,8 +99,8 @@ class _Fit:
         rotations[:, body.bones] = track.rotations(body)
         self.surface: Surface | None = None
         self.normal: Tensor
-        self.known = torch.zeros(frames, 0)
         self.prior = log_rotation(self.chain.turns(torch.from_numpy(rotations))[:, self.chain.active])
+        self.known = self.prior.new_zeros(*self.prior.shape, 3)
 
     def start(self) -> _State:
         """The reference's pose in every frame."""
@@ -123,12 +124,20 @@ class _Fit:
         share = likely / total.clamp(min=1e-300)[..., None]
         return (share[..., None] * places).sum(-2), self.share * (share * chances).sum(-1) * total / (total + settings.doubt)
 
-    def compare(self, state: _State, part: slice, track: Track, picture: np.ndarray, scale: float) -> Seen | None:
-        """Where the refiner sees the skin of a part's one frame."""
+    def compare(self, state: _State, part: slice, picture: np.ndarray, scale: float) -> Seen | None:
+        """Where the refiner sees the skin in a part's one frame."""
         assert self.surface is not None
+        return self.surface.look(*self._posed(state, part), picture, scale)
+
+    def remember(self, state: _State, part: slice, picture: np.ndarray, scale: float) -> None:
+        """What the skin looks like in a part's one frame, for the next."""
+        assert self.surface is not None
+        self.surface.remember(*self._posed(state, part), picture, scale)
+
+    def _posed(self, state: _State, part: slice) -> tuple[np.ndarray, np.ndarray, Camera]:
         rotations, heads = self.pose(state, part)
-        camera = track.camera if track.camera.from_armature.ndim == 2 else track.camera.at(part.start)
-        return self.surface.look(rotations[0].numpy(), heads[0].numpy(), camera, picture, scale)
+        camera = self.camera if self.camera.from_armature.ndim == 2 else self.camera.at(part.start)
+        return rotations[0].numpy(), heads[0].numpy(), camera
 
     def refine(self, state: _State, part: slice, goal: tuple[Tensor, Tensor], seen: Seen | None, expected: Tensor, place: Tensor, gap: Tensor) -> None:
         """One damped Gauss-Newton step of the frames of a part, in place; expected (n, A, 3), place (n, 3), gap (n,) seconds since the last.
@@ -176,9 +185,7 @@ class _Fit:
         blocks[:, index, :, index] -= still.transpose(0, 1)
         spread = torch.linalg.inv(normal)[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3))
         spread = change @ spread[:, index, :, index].transpose(0, 1) @ change.transpose(-1, -2)
-        if not self.known.numel():
-            self.known = torch.zeros(len(state.angles), active, 3, 3, dtype=angles.dtype)
-        self.known[part] = torch.linalg.inv(spread)
+        self.known[part] = self.settings.doubtful * torch.linalg.inv(spread)
 
     def _believe(self, normal: Tensor, gradient: Tensor, angles: Tensor, prior: Tensor, expected: Tensor, gap: Tensor) -> None:
         """Add what the network and the frame before say of the angles, whose increments are turns in the carriers' axes."""
@@ -188,9 +195,6 @@ class _Fit:
         pull = eye / settings.trust**2 + self.chain.axes[:, :, None] * self.chain.axes[:, None] / settings.twist**2
         still = eye / (settings.hurry * gap)[:, None, None, None] ** 2
         wish = pull @ (prior - angles)[..., None] + still @ (expected - angles)[..., None]
-        rest = settings.lazy / (settings.rest**2 + angles.square().sum(-1))[..., None, None] * eye
-        wish = wish - rest @ angles[..., None]
-        pull = pull + rest
         blocks = normal[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3))
         index = torch.arange(active)
         blocks[:, index, :, index] += (change.transpose(-1, -2) @ (pull + still) @ change).transpose(0, 1)
@@ -210,34 +214,31 @@ class _Fit:
 
 
 def fit(
-    rig: Rig, body: Body, track: Track, settings: FitSettings | None = None, refiner: Refiner | None = None, frames: Iterator[np.ndarray] | None = None,
-    scale: float = 1.0,
+    rig: Rig, body: Body, track: Track, seed: int, settings: FitSettings | None = None, refiner: Refiner | None = None,
+    pictures: Iterator[np.ndarray] | None = None, scale: float = 1.0,
 ) -> Generator[float, None, Track]:
-    """The track, whose reference must be aligned, with fitted turns; yields the share done.
+    """The track, whose reference must be aligned and of its frame `seed`, with fitted turns; yields the share done.
 
-    refiner: compares the posed rig with the frames, which come in the order of the fit: from the reference's to the last, then from the one
+    refiner: compares the posed rig with the pictures, which come in the order of the fit: from the reference's to the last, then from the one
     before it back to the first; shrunk by `scale`.
     """
     settings = settings or FitSettings()
     problem = _Fit(rig, body, track, settings)
     if refiner is not None and rig.mesh is not None and len(rig.mesh.triangles):
-        problem.surface = Surface(rig, problem.chain, track.reference, track.reference_crop, refiner)
+        problem.surface = Surface(rig, problem.chain, track.reference, refiner)
     state = problem.start()
-    yield from _outward(problem, state, track, frames if problem.surface is not None else None, scale)
-    if settings.surge > 0:
-        seed = int(np.abs(np.asarray(track.times) - track.reference.time).argmin())
-        state.angles = steady(problem.times, state.angles, problem.known * settings.doubtful, seed, settings.surge)
+    yield from _outward(problem, state, seed, pictures if problem.surface is not None else None, scale)
+    state.angles = steady(problem.times, state.angles, problem.known, seed, settings.surge)
     rotations = np.concatenate([problem.pose(state, slice(k, k + _CHUNK))[0].numpy()[:, body.bones] for k in range(0, len(track.times), _CHUNK)])
     return track.turned(body, rotations)
 
 
-def _outward(problem: _Fit, state: _State, track: Track, pictures: Iterator[np.ndarray] | None, scale: float) -> Iterator[float]:
+def _outward(problem: _Fit, state: _State, seed: int, pictures: Iterator[np.ndarray] | None, scale: float) -> Iterator[float]:
     """From the reference's frame to either end of the stretch, each frame from the pose before it."""
-    frames, settings = len(track.times), problem.settings
-    assert track.reference.time is not None
-    seed = int(np.abs(np.asarray(track.times) - track.reference.time).argmin())
-    done = 0
+    frames, settings, done = len(state.angles), problem.settings, 0
     for path in (range(seed, frames), range(seed - 1, -1, -1)):
+        if problem.surface is not None:
+            problem.surface.forget()
         angles, shift = torch.zeros_like(state.angles[:1]), torch.zeros_like(state.shift[:1])
         speed, before = torch.zeros_like(angles), seed
         for frame in path:
@@ -248,10 +249,12 @@ def _outward(problem: _Fit, state: _State, track: Track, pictures: Iterator[np.n
             picture = next(pictures) if pictures is not None else None
             for _ in range(settings.looks):
                 goal = problem.look(state, part)
-                seen = None if picture is None else problem.compare(state, part, track, picture, scale)
+                seen = None if picture is None else problem.compare(state, part, picture, scale)
                 for _ in range(_STEPS):
                     problem.refine(state, part, goal, seen, expected, shift, gap)
             problem.know(state, part, gap)
+            if picture is not None:
+                problem.remember(state, part, picture, scale)
             if frame != before:
                 speed = (state.angles[part] - angles) / gap
             angles, shift, before, done = state.angles[part].clone(), state.shift[part].clone(), frame, done + 1

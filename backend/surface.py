@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .body_points import Crop, crop_around
+from .body_points import crop_around
 from .camera import Camera
 from .crop import crop_square
 from .drawn import Painted, Visible, draw, project, rest_places
@@ -43,7 +43,7 @@ class Seen:
 class Surface:
     """The mesh of a rig on a chain, painted with an aligned reference. Poses are the chain's: rotations (J, 3, 3), heads (J, 3) in sizes."""
 
-    def __init__(self, rig: Rig, chain: Chain, reference: Reference, reference_crop: Crop, refiner: Refiner) -> None:
+    def __init__(self, rig: Rig, chain: Chain, reference: Reference, refiner: Refiner) -> None:
         assert rig.mesh is not None
         mesh, pose = rig.mesh, np.asarray(reference.pose, np.float64)
         self.rig, self.chain, self.refiner, self.size = rig, chain, refiner, refiner.config.image_size
@@ -60,16 +60,28 @@ class Surface:
             if rig.carriers[bone] >= 0:
                 below[bone] |= below[rig.carriers[bone]]
         self.moved = np.einsum("vk,vka->va", self.shares, below[self.bones][:, :, chain.active])  # (V, A) how much of a vertex a bone turns
-        crop = Crop(reference_crop.center, reference_crop.side)
-        image = crop_square(reference.image, crop.center, float(crop.side), self.size).permute(1, 2, 0).numpy()
-        vertices = reference.camera.to_camera(self.vertices(chain.reference.numpy(), chain.ref_heads.numpy()) * rig.size)
-        intrinsics = crop_camera(reference.camera, crop, self.size)
-        self.paint = Painted(image, intrinsics, vertices, self._see(vertices, intrinsics).depth(vertices, self.triangles))
+        self.first = self._painted(chain.reference.numpy(), chain.ref_heads.numpy(), reference.camera, reference.image, 1.0)
+        self.last = self.first
 
     def vertices(self, rotations: np.ndarray, heads: np.ndarray, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         """(V, 3) in sizes, armature frame."""
         bones = self.bones[rows]
         return np.einsum("vk,vka->va", self.shares[rows], np.einsum("vkab,vkb->vka", rotations[bones], self.local[rows]) + heads[bones])
+
+    def remember(self, rotations: np.ndarray, heads: np.ndarray, camera: Camera, image: np.ndarray, scale: float) -> None:
+        """Paint the rig with a frame (H, W, 3), shrunk by `scale`, for which its pose was found, when it looks at the next one."""
+        self.last = self._painted(rotations, heads, camera, image, scale)
+
+    def forget(self) -> None:
+        """Paint it with the reference alone."""
+        self.last = self.first
+
+    def _painted(self, rotations: np.ndarray, heads: np.ndarray, camera: Camera, image: np.ndarray, scale: float) -> Painted:
+        vertices = camera.to_camera(self.vertices(rotations, heads) * self.rig.size)
+        crop = crop_around(project(vertices, camera.intrinsics), _MARGIN)
+        intrinsics = crop_camera(camera, crop, self.size)
+        cut = crop_square(image, crop.center * scale, float(crop.side) * scale, self.size).permute(1, 2, 0).numpy()
+        return Painted(cut, intrinsics, vertices, self._see(vertices, intrinsics).depth(vertices, self.triangles))
 
     def _see(self, vertices: np.ndarray, intrinsics: np.ndarray) -> Visible:
         points, camera = torch.from_numpy(vertices).float()[None], torch.from_numpy(intrinsics).float()[None]
@@ -87,7 +99,7 @@ class Surface:
         if not len(visible.pixel):
             return None
         extent = self.rig.size * float(camera.scale)
-        drawn = torch.from_numpy(draw(visible, vertices, self.triangles, self.rest, self.paint, extent))
+        drawn = torch.from_numpy(draw(visible, vertices, self.triangles, self.rest, (self.first, self.last), extent))
         frame = crop_square(image, crop.center * scale, float(crop.side) * scale, self.size).float() / 255 - 0.5
         with torch.inference_mode():
             flow, log_error, _ = self.refiner(*(x[None].to(self.device, memory_format=torch.channels_last) for x in (drawn, frame)))

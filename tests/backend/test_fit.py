@@ -19,7 +19,7 @@ def held(track: Track, places: np.ndarray, chances: np.ndarray) -> Track:
 
 
 def fitted(rig: Rig, body: Body, track: Track, settings: FitSettings | None = None) -> Track:
-    steps = fit(rig, body, track, settings)
+    steps = fit(rig, body, track, 10, settings)
     shares = []
     while True:
         try:
@@ -56,8 +56,8 @@ def test_of_two_places_the_one_is_taken_that_the_bone_moves_to(oracle):
 def test_where_nothing_is_seen_the_network_is_believed(oracle):
     rig, body, _, track = oracle
     lost = replace(track, places=np.zeros((*track.uv.shape[:-1], 1, 2), np.float32), chances=np.zeros((*track.uv.shape[:-1], 1), np.float32))
-    found = fitted(rig, body, lost, FitSettings(hurry=1e3, looks=10))
-    assert np.abs(found.turn - track.turn).max() < 1e-3
+    found = fitted(rig, body, lost, FitSettings(hurry=1e3, looks=10, surge=1e5))
+    assert np.abs(found.turn - track.turn).max() < 5e-3
 
 
 def test_the_reference_stays(oracle):
