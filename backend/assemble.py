@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from .settings import CaptureSettings
 from .turns import motion_from_turns, turns_from_rotations
 
 _CHUNK = 512  # frames whose points are worked out at once
+_SAID = ("turn", "uv", "error", "weight", "places", "chances")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +48,15 @@ class Track:
         """(T, J, 3, 3) orientations of the driven bones, armature frame."""
         return motion_from_turns(self.turn.astype(np.float64), *self._frames(body))
 
-    def turned(self, body: Body, rotations: np.ndarray) -> Track:
-        """The same with the turns that orientations (T, J, 3, 3) of the driven bones, armature frame, are."""
-        return replace(self, turn=turns_from_rotations(rotations, *self._frames(body)))
+    def turns(self, body: Body, rotations: np.ndarray) -> np.ndarray:
+        """The turns (T, J, 3, 3) that orientations of the driven bones, armature frame, are."""
+        return turns_from_rotations(rotations, *self._frames(body)).astype(np.float32)
+
+    def part(self, rows: slice) -> Track:
+        """Some of the frames."""
+        said: dict[str, Any] = {name: None if (value := getattr(self, name)) is None else value[rows] for name in _SAID}
+        camera = self.camera if self.camera.from_armature.ndim == 2 else self.camera.at(rows)
+        return replace(self, camera=camera, crop=self.crop.at(rows), times=self.times[rows], **said)
 
     def _frames(self, body: Body) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """What turns are told from: the reference's orientations, both cameras' and both view frames."""

@@ -15,7 +15,7 @@ nothing. The fit starts at the reference and goes outward frame by frame: of two
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -85,8 +85,7 @@ class _Fit:
         rows, slots = np.nonzero(body.mask)
         unknown = np.broadcast_to(np.zeros(3), (frames, len(rows), 3))
         self.chain = Chain(rig, track.reference.pose, Targets(body.bones[rows], body.offsets[rows, slots], unknown, track.times))
-        self.places = torch.from_numpy(track.places[:, rows, slots])
-        self.chances = torch.from_numpy(track.chances[:, rows, slots])
+        self.places, self.chances, self.rows, self.slots = track.places, track.chances, rows, slots
         self.share = torch.from_numpy(body.mask.sum(1)[rows] ** -0.5)  # points of one bone err alike
         self.corner = torch.from_numpy(track.crop.center - np.asarray(track.crop.side)[:, None] / 2)
         self.side = torch.from_numpy(np.asarray(track.crop.side, np.float64))
@@ -95,12 +94,16 @@ class _Fit:
         matrix[:, :3, :3] *= rig.size
         self.matrix = torch.from_numpy(matrix)
         self.intrinsics = torch.from_numpy(np.broadcast_to(track.camera.intrinsics, (frames, 4)).copy())
-        rotations = np.tile(bone_rotations(track.reference.pose), (frames, 1, 1, 1))
-        rotations[:, body.bones] = track.rotations(body)
         self.surface: Surface | None = None
         self.normal: Tensor
-        self.prior = log_rotation(self.chain.turns(torch.from_numpy(rotations))[:, self.chain.active])
-        self.known = self.prior.new_zeros(*self.prior.shape, 3)
+        self.prior = torch.cat([self._angles(body, track.part(slice(k, k + _CHUNK))) for k in range(0, frames, _CHUNK)])
+        self.known = torch.zeros(*self.prior.shape, 3)  # single precision: it is the largest thing here
+
+    def _angles(self, body: Body, track: Track) -> Tensor:
+        """(n, A, 3) what the network says."""
+        rotations = np.tile(bone_rotations(track.reference.pose), (len(track.times), 1, 1, 1))
+        rotations[:, body.bones] = track.rotations(body)
+        return log_rotation(self.chain.turns(torch.from_numpy(rotations))[:, self.chain.active])
 
     def start(self) -> _State:
         """The reference's pose in every frame."""
@@ -117,7 +120,7 @@ class _Fit:
         """Where each point should go, crop units (n, P, 2), from its places near the present pose, and how surely (n, P)."""
         settings = self.settings
         shown, _ = self._seen(self.chain.points(*self.pose(state, part)), part)
-        places, chances = self.places[part].double(), self.chances[part].double()
+        places, chances = (torch.from_numpy(said[part][:, self.rows, self.slots]).double() for said in (self.places, self.chances))
         off = (places - shown[..., None, :]).square().sum(-1)
         likely = chances * torch.exp(-off / (2 * settings.near**2))
         total = likely.sum(-1)
@@ -185,7 +188,7 @@ class _Fit:
         blocks[:, index, :, index] -= still.transpose(0, 1)
         spread = torch.linalg.inv(normal)[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3))
         spread = change @ spread[:, index, :, index].transpose(0, 1) @ change.transpose(-1, -2)
-        self.known[part] = self.settings.doubtful * torch.linalg.inv(spread)
+        self.known[part] = (self.settings.doubtful * torch.linalg.inv(spread)).float()
 
     def _believe(self, normal: Tensor, gradient: Tensor, angles: Tensor, prior: Tensor, expected: Tensor, gap: Tensor) -> None:
         """Add what the network and the frame before say of the angles, whose increments are turns in the carriers' axes."""
@@ -229,8 +232,8 @@ def fit(
     state = problem.start()
     yield from _outward(problem, state, seed, pictures if problem.surface is not None else None, scale)
     state.angles = steady(problem.times, state.angles, problem.known, seed, settings.surge)
-    rotations = np.concatenate([problem.pose(state, slice(k, k + _CHUNK))[0].numpy()[:, body.bones] for k in range(0, len(track.times), _CHUNK)])
-    return track.turned(body, rotations)
+    parts = [slice(k, k + _CHUNK) for k in range(0, len(track.times), _CHUNK)]
+    return replace(track, turn=np.concatenate([track.part(part).turns(body, problem.pose(state, part)[0].numpy()[:, body.bones]) for part in parts]))
 
 
 def _outward(problem: _Fit, state: _State, seed: int, pictures: Iterator[np.ndarray] | None, scale: float) -> Iterator[float]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 _ROUNDS = 60
+_TOGETHER = 8  # bones: of long clips their information is what takes memory
 _ENOUGH = 1e-5
 
 
@@ -17,12 +18,23 @@ def steady(times: Tensor, angles: Tensor, information: Tensor, fixed: int, surge
     """
     if len(times) < 3:
         return angles
+    rows = _second_differences(times) / surge
+    bones = range(0, angles.shape[1], _TOGETHER)
+    return torch.cat([_solve(rows, angles[:, k : k + _TOGETHER], information[:, k : k + _TOGETHER], fixed) for k in bones], 1)
+
+
+def _second_differences(times: Tensor) -> Tensor:
+    """(T - 2, 3) coefficients by which neighbours give the acceleration of each inner frame, weighted as an integral over time is."""
     steps = times.diff()
     before, after = steps[:-1], steps[1:]
     half = (before + after) / 2
-    rows = torch.stack([1 / (before * half), -1 / (before * half) - 1 / (after * half), 1 / (after * half)], 1)  # (T - 2, 3) second differences
-    rows = rows * (half / half.median()).sqrt()[:, None] / surge  # an integral over time, not a sum over frames
-    information = information.clone()
+    rows = torch.stack([1 / (before * half), -1 / (before * half) - 1 / (after * half), 1 / (after * half)], 1)
+    return rows * (half / half.median()).sqrt()[:, None]
+
+
+def _solve(rows: Tensor, angles: Tensor, information: Tensor, fixed: int) -> Tensor:
+    """Some bones."""
+    information = information.to(angles.dtype, copy=True)
     information[fixed] += 1e6 * torch.eye(3, dtype=angles.dtype)
 
     def bend(x: Tensor) -> Tensor:
@@ -33,9 +45,9 @@ def steady(times: Tensor, angles: Tensor, information: Tensor, fixed: int, surge
             out[k : len(x) - 2 + k] += rows[:, k, None, None] * second
         return out
 
-    diagonal = torch.zeros(len(times), dtype=angles.dtype)
+    diagonal = torch.zeros(len(angles), dtype=angles.dtype)
     for k in range(3):
-        diagonal[k : len(times) - 2 + k] += rows[:, k].square()
+        diagonal[k : len(angles) - 2 + k] += rows[:, k].square()
     inverse = torch.linalg.inv(information + diagonal[:, None, None, None] * torch.eye(3, dtype=angles.dtype))
     x = angles.clone()
     residual = -bend(x)

@@ -102,7 +102,7 @@ class Surface:
         drawn = torch.from_numpy(draw(visible, vertices, self.triangles, self.rest, (self.first, self.last), extent))
         frame = crop_square(image, crop.center * scale, float(crop.side) * scale, self.size).float() / 255 - 0.5
         with torch.inference_mode():
-            flow, log_error, _ = self.refiner(*(x[None].to(self.device, memory_format=torch.channels_last) for x in (drawn, frame)))
+            flow, log_error, _ = self.refiner(drawn[None].to(self.device), frame[None].to(self.device))
         return self._seen(visible, flow[0].cpu().numpy(), log_error[0].cpu().exp().numpy(), intrinsics, camera.from_armature)
 
     def _seen(self, visible: Visible, flow: np.ndarray, error: np.ndarray, intrinsics: np.ndarray, matrix: np.ndarray) -> Seen:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from ..backend.model.checkpoint import REFINER, load_weights, save_model
 from ..backend.drawn import PAINTS
+from ..backend.model.checkpoint import REFINER, load_weights, save_model
 from ..backend.model.refiner import REACH, Refiner, RefinerConfig
 from .data.asset import load_asset
 from .data.guesses import GuessBatch, GuessConfig, GuessStream
@@ -55,7 +55,7 @@ class RefinerTrainer(Trainer):
     config: RefinerTrainConfig
 
     def make_model(self) -> torch.nn.Module:
-        return Refiner(self.config.refiner).to(memory_format=torch.channels_last)
+        return Refiner(self.config.refiner)
 
     def stream(self) -> IterableDataset[Any]:
         return GuessStream(self.config.guesses, self.assets, self.step, self.team.rank, self.team.size)
@@ -75,7 +75,7 @@ class RefinerTrainer(Trainer):
         """How unlikely the truth is under a Laplace distribution of the plane about the flow, of the scale that was said."""
         found = cast(GuessBatch, batch)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
-            flow, log_scale, (near, wide) = self.model(*_last(found))
+            flow, log_scale, (near, wide) = self.model(found.drawn, found.frame)
         miss = misses(flow, found.flow)
         known = found.known / found.known.sum((1, 2), keepdim=True).clamp(min=1) / len(flow)  # every picture alike, however large its rig
         likelihood = ((miss * torch.exp(-log_scale) + 2 * log_scale) * known).sum()
@@ -90,7 +90,7 @@ class RefinerTrainer(Trainer):
     def measure(self, batch: Any) -> dict[str, float]:
         """Misses as shares of the crop, and how many are near; of what the refiner calls sure, too; beside holding the guess."""
         found = cast(GuessBatch, batch)
-        flow, log_scale, _ = self.average(*_last(found))
+        flow, log_scale, _ = self.average(found.drawn, found.frame)
         miss, stays = misses(flow, found.flow)[found.known], found.flow.norm(dim=1)[found.known]
         sure = miss[log_scale[found.known] <= log_scale[found.known].median()]
         row = {"miss": float(miss.mean()), "median": float(miss.median()), "sure": float(sure.mean()), "hold": float(stays.mean())}
@@ -99,10 +99,6 @@ class RefinerTrainer(Trainer):
 
     def score(self, mean: dict[str, float]) -> float:
         return mean.get("miss", float("inf"))
-
-
-def _last(batch: GuessBatch) -> tuple[Tensor, Tensor]:
-    return batch.drawn.contiguous(memory_format=torch.channels_last), batch.frame.contiguous(memory_format=torch.channels_last)
 
 
 def validation_sets(folder: Path, config: GuessConfig, batches: int = 6) -> dict[str, list[GuessBatch]]:
@@ -114,7 +110,8 @@ def validation_sets(folder: Path, config: GuessConfig, batches: int = 6) -> dict
         if clips and asset.rig.mesh is not None and asset.rig.driven.sum() >= 3:
             groups["seen" if asset.split == "train" else asset.split].append(replace(asset, clips=clips))
     fixed = replace(config, seed=987_654, baked_share=1.0, misfit=0.0, frames=3, guesses=1, shots=8)
-    return {name: [GuessStream(fixed, assets).batch(np.random.default_rng((fixed.seed, i)), []) for i in range(batches)] for name, assets in groups.items() if assets}
+    streams = {name: GuessStream(fixed, assets) for name, assets in groups.items() if assets}
+    return {name: [stream.batch(np.random.default_rng((fixed.seed, i)), []) for i in range(batches)] for name, stream in streams.items()}
 
 
 def main() -> None:

@@ -45,7 +45,7 @@ def load_refiner(path: Path, device: torch.device | str = "cpu") -> Refiner:
         model.load_state_dict(state, strict=True)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CaptureError(_OTHER.format(path.name, str(error).splitlines()[0])) from error
-    return model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    return model.to(device).eval().requires_grad_(False)
 
 
 def load_weights(path: Path, kind: str = FORMAT) -> dict[str, torch.Tensor]:

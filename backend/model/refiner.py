@@ -1,7 +1,8 @@
 """Render and compare: where in the frame each drawn point of the posed rig really is (DeepIM, Li et al. 2018, with dense flow as answer).
 
-The rig, posed as it is believed to stand and painted with the reference's picture and with the frame before, is compared with the frame by correlating the features of
-both around every place at two scales (PWC-Net, Sun et al. 2018, section 3); a U-Net makes of that the flow and how sure it is.
+The rig, posed as it is believed to stand and painted with the reference's picture and with the frame before, is compared with the frame by
+correlating the features of both around every place at two scales (PWC-Net, Sun et al. 2018, section 3); a U-Net makes of that the flow and how
+sure it is.
 """
 
 from __future__ import annotations
@@ -119,6 +120,7 @@ class Refiner(nn.Module):
 
     def forward(self, drawn: Tensor, frame: Tensor) -> tuple[Tensor, Tensor, tuple[list[Tensor], list[Tensor]]]:
         """Flow, log of its scale, and each paint's windows (B, (2 REACH + 1)², h, w) at a quarter and an eighth, as logits, to learn from."""
+        drawn, frame = (x.contiguous(memory_format=torch.channels_last) for x in (drawn, frame))
         paints = drawn[:, : 3 * PAINTS].unflatten(1, (PAINTS, 3)).transpose(0, 1).flatten(0, 1)
         halves, quarters, eighths = (x.chunk(PAINTS + 1) for x in self.eye(torch.cat([paints, frame])))
         shape_half = self.shape_half(drawn[:, 3 * PAINTS :])

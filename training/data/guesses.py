@@ -181,7 +181,8 @@ class GuessStream(IterableDataset[GuessBatch]):
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         if info:
             torch.set_num_threads(1)
-        index, pool = self.start + worker, []
+        index = self.start + worker
+        pool: list[Asset] = []
         while True:
             rng = np.random.default_rng((self.config.seed, 77, index * self.size + self.rank))
             if self.config.baked_share < 1 and (len(pool) < 4 or rng.random() < 0.3):
@@ -190,7 +191,8 @@ class GuessStream(IterableDataset[GuessBatch]):
             index += workers
 
     def batch(self, rng: np.random.Generator, pool: list[Asset]) -> GuessBatch:
-        maker, found = GuessMaker(self.config), []
+        maker = GuessMaker(self.config)
+        found: list[tuple[np.ndarray, ...]] = []
         while len(found) < self.config.shots * self.config.frames * self.config.guesses:
             baked = self.assets and (not pool or rng.random() < self.config.baked_share)
             asset = self.assets[rng.integers(len(self.assets))] if baked else pool[rng.integers(len(pool))]
