@@ -131,14 +131,14 @@ class Surface:
         across = np.zeros((len(points), 2, 3))
         across[:, 0, 0], across[:, 1, 1] = (focal / depth).T
         across[:, :, 2] = -flat * focal / depth
-        slope = (across @ matrix).astype(np.float32)
+        slope = across @ matrix
         active = self.chain.active
         above = self.rig.carriers[active]
-        axes = np.where((above >= 0)[:, None, None], rotations[np.maximum(above, 0)], np.eye(3)).astype(np.float32)
-        arms = (points[:, None] - heads[active]).astype(np.float32)  # (N, A, 3)
-        # slope . (axes d x arm) = (arm x slope) . axes d
-        turning = np.cross(arms[:, None], slope[:, :, None]) * moved.astype(np.float32)[:, None, :, None]
-        turning = np.einsum("ncax,axd->ncad", turning, axes, optimize=True)
+        axes = np.where((above >= 0)[:, None, None], np.swapaxes(rotations[np.maximum(above, 0)], -1, -2), np.eye(3))  # (A, 3, 3) axis by axis
+        # a turn by d about an axis moves a point by d axis x (point - head), so slope . that = (point x slope) . axis - slope . (axis x head)
+        both = np.concatenate([np.cross(points[:, None], slope), slope], -1)
+        levers = np.concatenate([axes, -np.cross(axes, heads[active][:, None])], -1).reshape(-1, 6)
+        turning = (both.reshape(-1, 6) @ levers.T).reshape(len(points), 2, len(active), 3) * moved[:, None, :, None]
         return seen.target - flat * focal - seen.intrinsics[2:], np.concatenate([turning.reshape(len(points), 2, -1), slope], 2)
 
     def normal(self, seen: Seen, state: tuple[Tensor, Tensor], least: float, trust: float) -> tuple[Tensor, Tensor]:
@@ -148,6 +148,5 @@ class Surface:
         noise = np.square(seen.error) + least**2
         weight = trust * seen.share / (noise + np.square(residual).sum(1))  # Cauchy's, of the scale that is expected
         rows = jacobian.reshape(-1, jacobian.shape[-1])
-        weighted = rows * np.repeat(weight, 2).astype(np.float32)[:, None]
-        normal, gradient = weighted.T @ rows, weighted.T @ residual.reshape(-1).astype(np.float32)
-        return torch.from_numpy(normal).double(), torch.from_numpy(gradient).double()
+        weighted = rows * np.repeat(weight, 2)[:, None]
+        return torch.from_numpy(weighted.T @ rows), torch.from_numpy(weighted.T @ residual.reshape(-1))
