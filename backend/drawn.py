@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 PAINTS = 2  # the reference's picture, and the frame before
-CHANNELS = 4 * PAINTS + 8  # each paint's colour, whether each shows it, coverage, nearness, normal 3, place at rest 3
+CHANNELS = 4 * PAINTS + 8  # each paint's colour, whether each shows it, coverage, nearness, normal 3, place in the reference 3
 _HIDDEN = 0.02  # of the body's extent: farther behind what the reference shows there, a point is hidden in it
 
 
@@ -69,9 +69,14 @@ class Painted:
         return (np.concatenate([color, np.ones((len(color), 1))], 1) * shown[:, None]).astype(np.float32)
 
 
-def draw(visible: Visible, vertices: np.ndarray, triangles: np.ndarray, rest: np.ndarray, paints: tuple[Painted, Painted], extent: float) -> Floats:
-    """(CHANNELS, size, size) float32 of a mesh before the camera; vertices (V, 3) camera frame, rest (V, 3) about its middle in units of
-    its extent, extent: of the body before the camera."""
+def draw(visible: Visible, vertices: np.ndarray, triangles: np.ndarray, paints: tuple[Painted, Painted], extent: float) -> Floats:
+    """(CHANNELS, size, size) float32 of a mesh before the camera; vertices (V, 3) camera frame, extent: of the body before the camera.
+
+    Which part of the body a pixel shows is told by where that stood in the reference, the first paint: in the armature's own axes it would
+    depend on how the rig was imported.
+    """
+    first = paints[0].vertices
+    middle = (first.min(0) + first.max(0)) / 2
     corners = vertices[triangles[visible.triangle]]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-12
@@ -80,14 +85,8 @@ def draw(visible: Visible, vertices: np.ndarray, triangles: np.ndarray, rest: np
     normal *= -np.sign((normal * view).sum(1, keepdims=True) + 1e-12)  # both sides of a triangle are drawn: the one that is seen
     near = (np.median(depth) - depth if len(depth) else depth) / extent
     colors = [paint.sample(visible, triangles, extent) for paint in paints]
-    shape = [np.ones((len(depth), 1)), 2 * near[:, None], normal, visible.blend(rest, triangles)]
+    shape = [np.ones((len(depth), 1)), 2 * near[:, None], normal, visible.blend((first - middle) / extent, triangles)]
     values = np.concatenate([c[:, :3] for c in colors] + [c[:, 3:] for c in colors] + shape, 1)
     full = np.zeros((CHANNELS, visible.size**2), np.float32)
     full[:, visible.pixel] = values.T
     return full.reshape(CHANNELS, visible.size, visible.size)
-
-
-def rest_places(vertices: np.ndarray) -> Floats:
-    """Rest positions (V, 3) about their middle, longest side 1."""
-    low, high = vertices.min(0), vertices.max(0)
-    return ((vertices - (low + high) / 2) / max(float((high - low).max()), 1e-12)).astype(np.float32)

@@ -59,11 +59,14 @@ class FitSettings:
     hurry: float = 3.0
     travel: float = 0.5
     onward: float = 0.7
-    looks: int = 2
+    looks: int = 1
     surge: float = 100.0
     doubtful: float = 0.1
+    blind: int = 0
+    rest: float = 0.1
+    lazy: float = 1.0
     sight: float = 0.01
-    sure: float = 4.0
+    sure: float = 1.0
 
 
 @dataclass
@@ -169,7 +172,8 @@ class _Fit:
         gradient[:, 3 * active :] += firm[:, None] * (place - state.shift[part])
         diagonal = normal.diagonal(dim1=-2, dim2=-1)
         diagonal[:, 3 * active :] += firm[:, None]
-        diagonal += _DAMPING * diagonal + 1e-9
+        # alike for the three axes of a bone, whichever those are
+        diagonal += _DAMPING * diagonal.unflatten(1, (-1, 3)).mean(-1).repeat_interleave(3, 1) + 1e-9
         step = torch.linalg.solve(normal, gradient[..., None])[..., 0]
         self.normal = normal
         turn = step[:, : 3 * active].unflatten(1, (active, 3))
@@ -198,6 +202,9 @@ class _Fit:
         pull = eye / settings.trust**2 + self.chain.axes[:, :, None] * self.chain.axes[:, None] / settings.twist**2
         still = eye / (settings.hurry * gap)[:, None, None, None] ** 2
         wish = pull @ (prior - angles)[..., None] + still @ (expected - angles)[..., None]
+        rest = settings.lazy / (settings.rest**2 + angles.square().sum(-1))[..., None, None] * eye
+        wish = wish - rest @ angles[..., None]
+        pull = pull + rest
         blocks = normal[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3))
         index = torch.arange(active)
         blocks[:, index, :, index] += (change.transpose(-1, -2) @ (pull + still) @ change).transpose(0, 1)
@@ -250,9 +257,9 @@ def _outward(problem: _Fit, state: _State, seed: int, pictures: Iterator[np.ndar
             expected = angles + settings.onward * speed * gap
             state.angles[part], state.shift[part] = expected, shift
             picture = next(pictures) if pictures is not None else None
-            for _ in range(settings.looks):
+            for k in range(settings.looks):
                 goal = problem.look(state, part)
-                seen = None if picture is None else problem.compare(state, part, picture, scale)
+                seen = None if picture is None or k < settings.blind else problem.compare(state, part, picture, scale)
                 for _ in range(_STEPS):
                     problem.refine(state, part, goal, seen, expected, shift, gap)
             problem.know(state, part, gap)

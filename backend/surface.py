@@ -11,7 +11,7 @@ from torch import Tensor
 from .body_points import crop_around
 from .camera import Camera
 from .crop import crop_square
-from .drawn import Painted, Visible, draw, project, rest_places
+from .drawn import Painted, Visible, draw, project
 from .ik_chain import Chain
 from .kinematics import bone_rotations, inverse_affine
 from .model.refiner import Refiner
@@ -20,6 +20,7 @@ from .reference import Reference
 from .rig import Rig
 from .silhouette import crop_camera
 
+_LATTICE = 1e-5  # of the rig's size
 _MARGIN = 1.3  # of the skin's extent, as in training
 
 
@@ -48,7 +49,7 @@ class Surface:
         mesh, pose = rig.mesh, np.asarray(reference.pose, np.float64)
         self.rig, self.chain, self.refiner, self.size = rig, chain, refiner, refiner.config.image_size
         self.device = next(refiner.parameters()).device
-        self.triangles, self.rest = mesh.triangles.astype(np.int64), rest_places(mesh.vertices)
+        self.triangles = mesh.triangles.astype(np.int64)
         stretch = np.swapaxes(bone_rotations(pose), -1, -2) @ pose[:, :3, :3]  # a scaled bone carries its skin farther
         inverse = inverse_affine(rig.rest)
         linear, shift = stretch @ inverse[:, :3, :3], (stretch @ inverse[:, :3, 3:])[..., 0]
@@ -76,8 +77,14 @@ class Surface:
         """Paint it with the reference alone."""
         self.last = self.first
 
+    def _stand(self, rotations: np.ndarray, heads: np.ndarray, camera: Camera) -> np.ndarray:
+        """Vertices (V, 3) in the camera frame, on a lattice far finer than a pixel: what is drawn, and so what the refiner answers, must be the
+        same to the last bit where poses differ by rounding alone, or the difference grows from frame to frame."""
+        step = 2.0 ** round(np.log2(_LATTICE * self.rig.size * float(camera.scale)))
+        return np.round(camera.to_camera(self.vertices(rotations, heads) * self.rig.size) / step) * step
+
     def _painted(self, rotations: np.ndarray, heads: np.ndarray, camera: Camera, image: np.ndarray, scale: float) -> Painted:
-        vertices = camera.to_camera(self.vertices(rotations, heads) * self.rig.size)
+        vertices = self._stand(rotations, heads, camera)
         crop = crop_around(project(vertices, camera.intrinsics), _MARGIN)
         intrinsics = crop_camera(camera, crop, self.size)
         cut = crop_square(image, crop.center * scale, float(crop.side) * scale, self.size).permute(1, 2, 0).numpy()
@@ -90,7 +97,7 @@ class Surface:
 
     def look(self, rotations: np.ndarray, heads: np.ndarray, camera: Camera, image: np.ndarray, scale: float) -> Seen | None:
         """Compare the rig posed so with a frame (H, W, 3) that was shrunk by `scale`; None where nothing of it is in the picture."""
-        vertices = camera.to_camera(self.vertices(rotations, heads) * self.rig.size)
+        vertices = self._stand(rotations, heads, camera)
         if not (vertices[:, 2] > 1e-6).all():
             return None
         crop = crop_around(project(vertices, camera.intrinsics), _MARGIN)
@@ -99,7 +106,7 @@ class Surface:
         if not len(visible.pixel):
             return None
         extent = self.rig.size * float(camera.scale)
-        drawn = torch.from_numpy(draw(visible, vertices, self.triangles, self.rest, (self.first, self.last), extent))
+        drawn = torch.from_numpy(draw(visible, vertices, self.triangles, (self.first, self.last), extent))
         frame = crop_square(image, crop.center * scale, float(crop.side) * scale, self.size).float() / 255 - 0.5
         with torch.inference_mode():
             flow, log_error, _ = self.refiner(drawn[None].to(self.device), frame[None].to(self.device))

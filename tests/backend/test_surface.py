@@ -68,7 +68,7 @@ def test_the_rig_is_drawn_where_it_stands_in_the_colours_of_its_pictures(posed):
     surface.remember(rotations, heads, camera, red, 1.0)
     vertices = surface.last.vertices
     visible = surface._see(vertices, surface.last.intrinsics)
-    drawn = draw(visible, vertices, surface.triangles, surface.rest, (surface.first, surface.last), rig.size)
+    drawn = draw(visible, vertices, surface.triangles, (surface.first, surface.last), rig.size)
     assert drawn.shape == (CHANNELS, 128, 128)
     covered = drawn[4 * PAINTS] > 0
     assert 0.02 < covered.mean() < 0.9

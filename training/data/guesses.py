@@ -11,17 +11,19 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from ...backend.axis_angles import exp_rotation
 from ...backend.body_points import read_body
-from ...backend.drawn import CHANNELS, Painted, Visible, draw, project, rest_places
+from ...backend.drawn import CHANNELS, Painted, Visible, draw, project
 from ...backend.kinematics import bone_rotations, pose_along_carriers, skin
 from ...backend.model.config import SURFACE_POINTS
 from ...backend.rig import Rig
 from ..render import raster
+from ..render.appearance import normalized
 from .asset import Asset, AssetClip
 from .sample import SampleConfig, SampleMaker, Shot
 from .views import crop_intrinsics
 
 _LATE = np.array([0, 1, 2, 3, 4, 6, 9])  # frames between a guess and its truth
 _LATE_SHARE = np.array([0.08, 0.27, 0.25, 0.15, 0.1, 0.1, 0.05])
+_LOST, _LOST_SHARE = (0.12, 0.4, 0.8), (0.65, 0.25, 0.1)  # how wrong the pose of the frame before is
 _FAR = 0.35  # of the crop: farther flow is not asked for
 
 
@@ -87,7 +89,7 @@ def _turned(rig: Rig, pose: np.ndarray, turn: np.ndarray, heads: np.ndarray) -> 
 def reshaped(rng: np.random.Generator, rig: Rig) -> Rig:
     """The rig with a mesh that is not quite the subject's: stretched along the axes and swollen in waves."""
     assert rig.mesh is not None
-    places = rest_places(rig.mesh.vertices)
+    places = normalized(rig.mesh.vertices)
     waves = sum(np.sin(places @ rng.normal(0, f, (3, 3)) + rng.uniform(0, 6.3, 3)) / f for f in (6.0, 14.0))
     amount = rng.uniform(0, 0.12)
     moved = rig.mesh.vertices + rig.size * (places * rng.normal(0, 0.06, 3) + amount * np.asarray(waves) * rng.uniform(0.2, 1))
@@ -115,7 +117,7 @@ class GuessMaker:
         paint = self._paint(rng, rig, clip.pose[frames[0]].astype(np.float64), shot, intrinsics)
         truth, samples = clip.pose[frames].astype(np.float64), []
         for row in range(2, len(frames)):
-            before = bent(rng, rig, truth[row - 1], 0.15 if rng.random() < 0.7 else 0.4)
+            before = bent(rng, rig, truth[row - 1], float(rng.choice(_LOST, p=_LOST_SHARE)))
             last = self._painted(rig, before, shot, row - 1, intrinsics)
             for _ in range(config.guesses):
                 choice = rng.random()
@@ -159,7 +161,7 @@ class GuessMaker:
         believed, real = camera.to_camera(skin(mesh, rig, np.stack([guess, truth])))
         visible = see(believed, mesh.triangles, intrinsics[row], size)
         extent = rig.size * float(camera.scale)
-        drawn = draw(visible, believed, mesh.triangles, rest_places(mesh.vertices), paints, extent)
+        drawn = draw(visible, believed, mesh.triangles, paints, extent)
         flow = (project(visible.blend(real, mesh.triangles), intrinsics[row]) - visible.centers) / size
         full = np.zeros((3, size**2), np.float32)
         full[:2, visible.pixel], full[2, visible.pixel] = flow.T, np.linalg.norm(flow, axis=1) < _FAR
