@@ -15,6 +15,7 @@ nothing. The fit starts at the reference and goes outward frame by frame: of two
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,7 +32,7 @@ from .kinematics import bone_rotations
 from .model.refiner import Refiner
 from .rig import Rig
 from .steady import steady
-from .surface import Seen, Surface
+from .surface import OutOfViewError, Seen, Surface
 
 _DAMPING = 1e-6
 _CHUNK = 64  # frames posed at once
@@ -235,7 +236,8 @@ def fit(
     settings = settings or FitSettings()
     problem = _Fit(rig, body, track, settings)
     if refiner is not None and rig.mesh is not None and len(rig.mesh.triangles):
-        problem.surface = Surface(rig, problem.chain, track.reference, refiner)
+        with suppress(OutOfViewError):  # then its points alone are fitted
+            problem.surface = Surface(rig, problem.chain, track.reference, refiner)
     state = problem.start()
     yield from _outward(problem, state, seed, pictures if problem.surface is not None else None, scale)
     state.angles = steady(problem.times, state.angles, problem.known, seed, settings.surge)

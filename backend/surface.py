@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .body_points import crop_around
+from .body_points import Crop, crop_around
 from .camera import Camera
 from .crop import crop_square
 from .drawn import Painted, Visible, draw, project
@@ -21,6 +21,8 @@ from .rig import Rig
 from .silhouette import crop_camera
 
 _LATTICE = 1e-5  # of the rig's size
+_NEAREST = 0.01  # of the rig's size before the camera
+_LARGEST = 6.0  # crop, in pictures
 _MARGIN = 1.3  # of the skin's extent, as in training
 
 
@@ -41,8 +43,15 @@ class Seen:
     matrix: np.ndarray
 
 
+class OutOfViewError(ValueError):
+    """The mesh is not wholly before the reference's camera."""
+
+
 class Surface:
-    """The mesh of a rig on a chain, painted with an aligned reference. Poses are the chain's: rotations (J, 3, 3), heads (J, 3) in sizes."""
+    """The mesh of a rig on a chain, painted with an aligned reference; raises OutOfViewError where part of it is behind the camera there.
+
+    Poses are the chain's: rotations (J, 3, 3), heads (J, 3) in sizes.
+    """
 
     def __init__(self, rig: Rig, chain: Chain, reference: Reference, refiner: Refiner) -> None:
         assert rig.mesh is not None
@@ -61,8 +70,11 @@ class Surface:
             if rig.carriers[bone] >= 0:
                 below[bone] |= below[rig.carriers[bone]]
         self.moved = np.einsum("vk,vka->va", self.shares, below[self.bones][:, :, chain.active])  # (V, A) how much of a vertex a bone turns
-        self.first = self._painted(chain.reference.numpy(), chain.ref_heads.numpy(), reference.camera, reference.image, 1.0)
-        self.last = self.first
+        vertices = self._stand(chain.reference.numpy(), chain.ref_heads.numpy(), reference.camera)
+        crop = self._window(vertices, reference.camera)
+        if crop is None:
+            raise OutOfViewError
+        self.first = self.last = self._painted(vertices, crop, reference.camera, reference.image, 1.0)
 
     def vertices(self, rotations: np.ndarray, heads: np.ndarray, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         """(V, 3) in sizes, armature frame."""
@@ -71,7 +83,10 @@ class Surface:
 
     def remember(self, rotations: np.ndarray, heads: np.ndarray, camera: Camera, image: np.ndarray, scale: float) -> None:
         """Paint the rig with a frame (H, W, 3), shrunk by `scale`, for which its pose was found, when it looks at the next one."""
-        self.last = self._painted(rotations, heads, camera, image, scale)
+        vertices = self._stand(rotations, heads, camera)
+        crop = self._window(vertices, camera)
+        if crop is not None:
+            self.last = self._painted(vertices, crop, camera, image, scale)
 
     def forget(self) -> None:
         """Paint it with the reference alone."""
@@ -83,9 +98,16 @@ class Surface:
         step = 2.0 ** round(np.log2(_LATTICE * self.rig.size * float(camera.scale)))
         return np.round(camera.to_camera(self.vertices(rotations, heads) * self.rig.size) / step) * step
 
-    def _painted(self, rotations: np.ndarray, heads: np.ndarray, camera: Camera, image: np.ndarray, scale: float) -> Painted:
-        vertices = self._stand(rotations, heads, camera)
+    def _window(self, vertices: np.ndarray, camera: Camera) -> Crop | None:
+        """The crop around what was posed; None where it is behind the camera, or so near that there is nothing to compare."""
+        if not (vertices[:, 2] > _NEAREST * self.rig.size * float(camera.scale)).all():
+            return None
         crop = crop_around(project(vertices, camera.intrinsics), _MARGIN)
+        middle = np.array([camera.width, camera.height]) / 2
+        reach = max(camera.width, camera.height)
+        return crop if crop.side < _LARGEST * reach and (np.abs(crop.center - middle) < middle + crop.side / 2).all() else None
+
+    def _painted(self, vertices: np.ndarray, crop: Crop, camera: Camera, image: np.ndarray, scale: float) -> Painted:
         intrinsics = crop_camera(camera, crop, self.size)
         cut = crop_square(image, crop.center * scale, float(crop.side) * scale, self.size).permute(1, 2, 0).numpy()
         return Painted(cut, intrinsics, vertices, self._see(vertices, intrinsics).depth(vertices, self.triangles))
@@ -98,9 +120,9 @@ class Surface:
     def look(self, rotations: np.ndarray, heads: np.ndarray, camera: Camera, image: np.ndarray, scale: float) -> Seen | None:
         """Compare the rig posed so with a frame (H, W, 3) that was shrunk by `scale`; None where nothing of it is in the picture."""
         vertices = self._stand(rotations, heads, camera)
-        if not (vertices[:, 2] > 1e-6).all():
+        crop = self._window(vertices, camera)
+        if crop is None:
             return None
-        crop = crop_around(project(vertices, camera.intrinsics), _MARGIN)
         intrinsics = crop_camera(camera, crop, self.size)
         visible = self._see(vertices, intrinsics)
         if not len(visible.pixel):

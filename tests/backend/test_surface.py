@@ -1,14 +1,17 @@
 """The skin on a chain: where it is, how turns move it, how it is drawn, and that seeing it right brings the rig there."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from mocap_anything.backend.axis_angles import exp_rotation
+from mocap_anything.backend.camera import Camera
 from mocap_anything.backend.drawn import CHANNELS, PAINTS, draw
 from mocap_anything.backend.ik_chain import Chain, Targets
 from mocap_anything.backend.kinematics import skin
 from mocap_anything.backend.model.refiner import Refiner, RefinerConfig, correlate
-from mocap_anything.backend.surface import Seen, Surface
+from mocap_anything.backend.surface import OutOfViewError, Seen, Surface
 
 
 @pytest.fixture
@@ -87,6 +90,10 @@ def test_nothing_is_seen_of_a_rig_behind_the_camera(posed):
     camera = track.camera.at(10)
     away = chain.ref_heads.numpy() - np.linalg.inv(camera.from_armature)[:3, :3] @ [0, 0, 1] * 1e3
     assert surface.look(chain.reference.numpy(), away, camera, track.reference.image, 1.0) is None
+    near = Camera(camera.intrinsics, np.vstack([camera.from_armature[:3] - np.array([[0, 0, 0, c] for c in camera.to_camera(track.reference.pose[:, :3, 3]).mean(0)]),
+                                                [[0, 0, 0, 1]]]), camera.width, camera.height)
+    with pytest.raises(OutOfViewError):
+        Surface(rig, chain, replace(track.reference, camera=near), surface.refiner)
     found = surface.look(chain.reference.numpy(), chain.ref_heads.numpy(), camera, track.reference.image, 1.0)
     assert found is not None
     assert np.isfinite(found.target).all()
