@@ -90,8 +90,9 @@ def test_nothing_is_seen_of_a_rig_behind_the_camera(posed):
     camera = track.camera.at(10)
     away = chain.ref_heads.numpy() - np.linalg.inv(camera.from_armature)[:3, :3] @ [0, 0, 1] * 1e3
     assert surface.look(chain.reference.numpy(), away, camera, track.reference.image, 1.0) is None
-    near = Camera(camera.intrinsics, np.vstack([camera.from_armature[:3] - np.array([[0, 0, 0, c] for c in camera.to_camera(track.reference.pose[:, :3, 3]).mean(0)]),
-                                                [[0, 0, 0, 1]]]), camera.width, camera.height)
+    within = camera.from_armature.copy()
+    within[:3, 3] -= camera.to_camera(track.reference.pose[:, :3, 3]).mean(0)
+    near = Camera(camera.intrinsics, within, camera.width, camera.height)
     with pytest.raises(OutOfViewError):
         Surface(rig, chain, replace(track.reference, camera=near), surface.refiner)
     found = surface.look(chain.reference.numpy(), chain.ref_heads.numpy(), camera, track.reference.image, 1.0)
