@@ -63,7 +63,6 @@ class FitSettings:
     looks: int = 1
     surge: float = 100.0
     doubtful: float = 0.1
-    blind: int = 0
     rest: float = 0.1
     lazy: float = 1.0
     sight: float = 0.01
@@ -259,9 +258,9 @@ def _outward(problem: _Fit, state: _State, seed: int, pictures: Iterator[np.ndar
             expected = angles + settings.onward * speed * gap
             state.angles[part], state.shift[part] = expected, shift
             picture = next(pictures) if pictures is not None else None
-            for k in range(settings.looks):
+            for _ in range(settings.looks):
                 goal = problem.look(state, part)
-                seen = None if picture is None or k < settings.blind else problem.compare(state, part, picture, scale)
+                seen = None if picture is None else problem.compare(state, part, picture, scale)
                 for _ in range(_STEPS):
                     problem.refine(state, part, goal, seen, expected, shift, gap)
             problem.know(state, part, gap)
