@@ -35,9 +35,11 @@ def register() -> None:
     for cls in (*classes, *retarget_properties.CLASSES, *retarget_operators.CLASSES, *retarget_panel.CLASSES):
         bpy.utils.register_class(cls)
         _undo.append(partial(bpy.utils.unregister_class, cls))
-    bpy.types.Object.mocap_anything = bpy.props.PointerProperty(name="Capture from Video", type=properties.CaptureProperties)
+    bpy.types.Object.mocap_anything = bpy.props.PointerProperty(name="Capture from Video", type=properties.CaptureProperties, override=properties.OVERRIDABLE)
     _undo.append(lambda: delattr(bpy.types.Object, "mocap_anything"))
-    bpy.types.Object.mocap_anything_retarget = bpy.props.PointerProperty(name="Retarget Action", type=retarget_properties.RetargetProperties)
+    bpy.types.Object.mocap_anything_retarget = bpy.props.PointerProperty(
+        name="Retarget Action", type=retarget_properties.RetargetProperties, override=properties.OVERRIDABLE
+    )
     _undo.append(lambda: delattr(bpy.types.Object, "mocap_anything_retarget"))
     command = bpy.utils.register_cli_command(command_line.COMMAND, command_line.main)
     _undo.append(lambda: bpy.utils.unregister_cli_command(command))

@@ -7,6 +7,9 @@ import bpy
 
 from ..backend.settings import CaptureSettings
 
+# the choices of a character that a shot links from a library are the shot's own
+OVERRIDABLE, INSERTABLE = {"LIBRARY_OVERRIDABLE"}, {"LIBRARY_OVERRIDABLE", "USE_INSERTION"}
+
 ROOT_ROTATIONS = [
     ("captured", "Captured", "The body turns as it does in the video"),
     ("yaw", "Yaw Only", "The body turns about the armature's up axis alone"),
@@ -26,40 +29,51 @@ REFERENCE_KINDS = [
 class ReferenceFrame(bpy.types.PropertyGroup):
     """One frame on which the rig's pose is right."""
 
-    frame: bpy.props.IntProperty(name="Frame", description="Scene frame on which the rig is posed as the subject is in the video")
+    frame: bpy.props.IntProperty(override=OVERRIDABLE, name="Frame", description="Scene frame on which the rig is posed as the subject is in the video")
 
 
 class CaptureProperties(bpy.types.PropertyGroup):
     """A capture's choices, as `Object.mocap_anything` of an armature."""
 
     clip: bpy.props.StringProperty(
-        name="Video",
+        override=OVERRIDABLE, name="Video",
         description="Video file, or one image of a numbered sequence",
         subtype="FILE_PATH",
     )
-    at_scene_start: bpy.props.BoolProperty(name="At Scene Start", description="The video's first frame is the scene's first", default=True)
-    start_frame: bpy.props.IntProperty(name="Start Frame", description="Scene frame of the video's first frame", default=1)
-    use_trim: bpy.props.BoolProperty(name="Trim", description="Capture only a part of the video", default=False)
-    trim_start: bpy.props.FloatProperty(name="From", description="Start of the captured part, in the video's time", unit="TIME_ABSOLUTE", min=0.0)
-    trim_end: bpy.props.FloatProperty(name="To", description="End of the captured part, in the video's time", unit="TIME_ABSOLUTE", min=0.0, default=10.0)
-    references: bpy.props.CollectionProperty(type=ReferenceFrame)
-    reference_index: bpy.props.IntProperty(name="Reference")
-    reference_kind: bpy.props.EnumProperty(name="References", description="Where a reference's picture comes from", items=REFERENCE_KINDS, default="auto")
+    at_scene_start: bpy.props.BoolProperty(
+        override=OVERRIDABLE, name="At Scene Start", description="The video's first frame is the scene's first", default=True
+    )
+    start_frame: bpy.props.IntProperty(override=OVERRIDABLE, name="Start Frame", description="Scene frame of the video's first frame", default=1)
+    use_trim: bpy.props.BoolProperty(override=OVERRIDABLE, name="Trim", description="Capture only a part of the video", default=False)
+    trim_start: bpy.props.FloatProperty(
+        override=OVERRIDABLE, name="From", description="Start of the captured part, in the video's time", unit="TIME_ABSOLUTE", min=0.0
+    )
+    trim_end: bpy.props.FloatProperty(
+        override=OVERRIDABLE, name="To", description="End of the captured part, in the video's time", unit="TIME_ABSOLUTE", min=0.0, default=10.0
+    )
+    references: bpy.props.CollectionProperty(type=ReferenceFrame, override=INSERTABLE)
+    reference_index: bpy.props.IntProperty(override=OVERRIDABLE, name="Reference")
+    reference_kind: bpy.props.EnumProperty(
+        override=OVERRIDABLE, name="References", description="Where a reference's picture comes from", items=REFERENCE_KINDS, default="auto"
+    )
     model: bpy.props.StringProperty(
-        name="Model", description="Name of a model, or the path of a .safetensors file", default=CaptureSettings.model
+        override=OVERRIDABLE, name="Model", description="Name of a model, or the path of a .safetensors file", default=CaptureSettings.model
     )
     root_rotation: bpy.props.EnumProperty(
-        name="Root Rotation", description="How the body as a whole turns", items=ROOT_ROTATIONS, default=CaptureSettings.root_rotation
+        override=OVERRIDABLE, name="Root Rotation", description="How the body as a whole turns", items=ROOT_ROTATIONS, default=CaptureSettings.root_rotation
     )
     root_travel: bpy.props.EnumProperty(
-        name="Root Travel", description="How the body as a whole moves", items=ROOT_TRAVELS, default=CaptureSettings.root_travel
+        override=OVERRIDABLE, name="Root Travel", description="How the body as a whole moves", items=ROOT_TRAVELS, default=CaptureSettings.root_travel
     )
     fit: bpy.props.BoolProperty(
+        override=OVERRIDABLE,
         name="Fit to Video", description="Refine the model's rotations until the posed rig shows where the video shows it", default=CaptureSettings.fit
     )
-    contacts: bpy.props.BoolProperty(name="Hold Contacts", description="Hold feet that stand still in place", default=CaptureSettings.contacts)
+    contacts: bpy.props.BoolProperty(
+        override=OVERRIDABLE, name="Hold Contacts", description="Hold feet that stand still in place", default=CaptureSettings.contacts
+    )
     smoothing: bpy.props.FloatProperty(
-        name="Smoothing",
+        override=OVERRIDABLE, name="Smoothing",
         description="Length of the smoothing filter, zero for none",
         unit="TIME_ABSOLUTE",
         min=0.0,
@@ -67,14 +81,14 @@ class CaptureProperties(bpy.types.PropertyGroup):
         default=CaptureSettings.smoothing,
     )
     use_crop: bpy.props.BoolProperty(
-        name="Subject Box", description="Say where the subject is at the first reference, instead of starting from the rig", default=False
+        override=OVERRIDABLE, name="Subject Box", description="Say where the subject is at the first reference, instead of starting from the rig", default=False
     )
     crop: bpy.props.FloatVectorProperty(
-        name="Box", description="Left, top, width and height in the video's pixels", size=4, min=0.0, default=(0.0, 0.0, 256.0, 256.0)
+        override=OVERRIDABLE, name="Box", description="Left, top, width and height in the video's pixels", size=4, min=0.0, default=(0.0, 0.0, 256.0, 256.0)
     )
-    finished_action: bpy.props.PointerProperty(name="Finished", description="The last capture after clean-up", type=bpy.types.Action)
-    raw_action: bpy.props.PointerProperty(name="Raw", description="The last capture as the model gave it", type=bpy.types.Action)
-    summary: bpy.props.StringProperty(name="Result", description="What the last capture did")
+    finished_action: bpy.props.PointerProperty(override=OVERRIDABLE, name="Finished", description="The last capture after clean-up", type=bpy.types.Action)
+    raw_action: bpy.props.PointerProperty(override=OVERRIDABLE, name="Raw", description="The last capture as the model gave it", type=bpy.types.Action)
+    summary: bpy.props.StringProperty(override=OVERRIDABLE, name="Result", description="What the last capture did")
 
 
 def first_frame(chosen: CaptureProperties, scene: bpy.types.Scene) -> int:
