@@ -112,6 +112,7 @@ def _add_capture(commands: Any) -> None:
     settings.add_argument("--device", choices=[device for device, *_ in DEVICES])
     settings.add_argument("--root-rotation", choices=[item for item, *_ in ROOT_ROTATIONS])
     settings.add_argument("--root-travel", choices=[item for item, *_ in ROOT_TRAVELS])
+    settings.add_argument("--refine", action=argparse.BooleanOptionalAction, help="with --fit, compare the posed rig's skin with every frame too; slower")
     settings.add_argument("--fit", action=argparse.BooleanOptionalAction, help="refine the model's rotations until the posed rig fits the video")
     settings.add_argument("--contacts", action=argparse.BooleanOptionalAction, help="hold feet that stand still in place")
     settings.add_argument("--smoothing", type=float, metavar="SECONDS", help="0 for none")
@@ -240,7 +241,7 @@ def options_of(arguments: argparse.Namespace, scene: bpy.types.Scene, armature: 
     """What was stored with the armature, overruled by what was typed."""
     stored, machine = armature.mocap_anything, preferences()
     model = resolve_model(arguments.model or stored.model, machine.model_folder if machine else "")
-    names = {"root_rotation": "root_rotation", "root_travel": "root_travel", "fit": "fit", "contacts": "contacts"}
+    names = {"root_rotation": "root_rotation", "root_travel": "root_travel", "fit": "fit", "refine": "refine", "contacts": "contacts"}
     names |= {"smoothing": "smoothing", "trim_start": "start", "trim_end": "end", "crop": "crop"}
     try:
         settings: CaptureSettings = settings_of(stored, arguments.device or (machine.device if machine else "auto"), model)

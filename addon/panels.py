@@ -117,7 +117,7 @@ class VIEW3D_PT_capture_settings(_CapturePanel, bpy.types.Panel):
         chosen = active_armature(context).mocap_anything
         column = _split(self.layout)
         column.enabled = capture_job.running is None
-        for name in ("model", "root_rotation", "root_travel", "fit", "smoothing", "contacts", "use_crop"):
+        for name in ("model", "root_rotation", "root_travel", "fit", "refine", "smoothing", "contacts", "use_crop"):
             column.prop(chosen, name)
         if chosen.use_crop:
             column.prop(chosen, "crop")

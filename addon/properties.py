@@ -69,6 +69,12 @@ class CaptureProperties(bpy.types.PropertyGroup):
         override=OVERRIDABLE,
         name="Fit to Video", description="Refine the model's rotations until the posed rig shows where the video shows it", default=CaptureSettings.fit
     )
+    refine: bpy.props.BoolProperty(
+        override=OVERRIDABLE,
+        name="Compare Skin",
+        description="While fitting, draw the rig and compare it with every frame too; several times slower, helps where limbs are plain and near",
+        default=CaptureSettings.refine,
+    )
     contacts: bpy.props.BoolProperty(
         override=OVERRIDABLE, name="Hold Contacts", description="Hold feet that stand still in place", default=CaptureSettings.contacts
     )
@@ -104,6 +110,7 @@ def settings_of(chosen: CaptureProperties, device: str, model: str) -> CaptureSe
         root_rotation=chosen.root_rotation,
         root_travel=chosen.root_travel,
         fit=chosen.fit,
+        refine=chosen.refine,
         contacts=chosen.contacts,
         smoothing=chosen.smoothing,
         start=chosen.trim_start if chosen.use_trim else None,

@@ -29,7 +29,7 @@ from .video import Clip
 _INSIDE = 0.1  # share of a reference's points that must lie in its picture
 MODELS = Path(__file__).resolve().parent.parent / "assets" / "models"
 REFINER = "refiner"  # a bundled model of its own, which compares the posed rig with the frames
-_STAGES = {"load": 0.02, "follow": 0.2, "capture": 0.24, "fit": 0.5, "finish": 0.04}  # shares of the progress bar
+_STAGES = {"load": 0.02, "follow": 0.3, "capture": 0.34, "fit": 0.3, "finish": 0.04}  # shares of the progress bar
 
 ModelLoader = Callable[[Path, Any], Any]
 
@@ -103,7 +103,7 @@ def capture(request: CaptureRequest, cancel: CancelToken, loader: ModelLoader | 
         device = choose_device(request.settings.device)
         seed_everything()
         model = (loader or load_model)(model_path(request.settings.model), device)
-        refiner = load_refiner(model_path(REFINER), device) if request.settings.fit else None
+        refiner = load_refiner(model_path(REFINER), device) if request.settings.fit and request.settings.refine else None
         body = read_body(request.rig, model.config.surface_points)
         frames = trimmed(request.clip, request.settings)
         plans = _plan(request, body, frames)

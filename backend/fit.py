@@ -5,11 +5,13 @@ one. So its turns are the prior and all places where it sees each point are data
 
     sum over points  w rho(|project(x(e)) - place|^2 / noise^2)     in crop units, rho Cauchy's
   + sum over bones   |e - e_network|^2 / trust^2 + (along . (e - e_network))^2 / twist^2
+  + sum over bones   lazy log(rest^2 + |e|^2)                       bones seldom turn, and then far: most stay
   + sum over bones   |e - e_expected|^2 / (hurry dt)^2              the frame before, and the speed then
 
 over axis-angles e of each bone against its carrier since the reference and one translation. The place is the mean of a point's places, each
 by its chance and by how near it is to where the pose so far puts the point (expectation maximisation); a point with none near weighs
-nothing. The fit starts at the reference and goes outward frame by frame: of two like legs the one is taken that moves there.
+nothing. The fit starts at the reference and goes outward frame by frame: of two like legs the one is taken that moves there. With a refiner,
+points of the skin are data as well, where it sees them in the frame. In the end every bone is steadied over time by what each frame knew of it.
 """
 
 from __future__ import annotations
@@ -45,11 +47,13 @@ class FitSettings:
     """Expected sizes, which weigh the terms.
 
     noise: error of a place, share of the crop. near: how far a point's place may be from where the pose so far puts it, share of the crop.
-    doubt: chance that a point is at none of its places. trust, twist: radians that the network errs, and along a bone. hurry: radians a
+    doubt: chance that a point is at none of its places. trust, twist: radians that the network errs, and along a bone. rest: radians by which
+    a bone that stays as in the reference seems to turn; lazy: how much more firmly it is held than one that has turned. hurry: radians a
     second by which a turn differs from what is expected. travel: sizes a second by which the place does. onward: of a bone's speed, so much
-    goes on. looks: at the places, a frame. sight: least error of a point of the skin that the refiner saw, share of the crop. sure: how many
-    independent points the many of a bone's skin are worth. surge: radians / s^2 that are usual. doubtful: of what frames know of the turns, that
-    much is believed against those around, since their errors are alike.
+    goes on. looks: at the places and the picture, a frame. sight: least error of a point of the skin that the refiner saw, usual: how far such points
+    were from where they were drawn where it learned, shares of the crop. sure: how many independent points the many of a bone's skin are worth.
+    surge: radians / s^2 that are usual. doubtful: of what frames know of the turns, that much is believed against those around, since their
+    errors are alike.
     """
 
     noise: float = 0.03
@@ -57,16 +61,17 @@ class FitSettings:
     doubt: float = 1e-5
     trust: float = 0.4
     twist: float = 0.3
+    rest: float = 0.1
+    lazy: float = 0.1
     hurry: float = 3.0
     travel: float = 0.5
     onward: float = 0.7
     looks: int = 1
-    surge: float = 100.0
-    doubtful: float = 0.1
-    rest: float = 0.1
-    lazy: float = 1.0
     sight: float = 0.01
-    sure: float = 1.0
+    usual: float = 0.03
+    sure: float = 2.0
+    surge: float = 300.0
+    doubtful: float = 0.1
 
 
 @dataclass
@@ -164,7 +169,7 @@ class _Fit:
         gradient = (weighted.transpose(-1, -2) @ residual.flatten(1)[..., None])[..., 0]
         if seen is not None:
             assert self.surface is not None
-            more = self.surface.normal(seen, (rotations[0], heads[0]), settings.sight, settings.sure)
+            more = self.surface.normal(seen, (rotations[0], heads[0]), settings.sure)
             normal[0] += more[0]
             gradient[0] += more[1]
         self._believe(normal, gradient, angles, self.prior[part], expected, gap)
@@ -236,7 +241,7 @@ def fit(
     problem = _Fit(rig, body, track, settings)
     if refiner is not None and rig.mesh is not None and len(rig.mesh.triangles):
         with suppress(OutOfViewError):  # then its points alone are fitted
-            problem.surface = Surface(rig, problem.chain, track.reference, refiner)
+            problem.surface = Surface(rig, problem.chain, track.reference, refiner, settings.sight, settings.usual)
     state = problem.start()
     yield from _outward(problem, state, seed, pictures if problem.surface is not None else None, scale)
     state.angles = steady(problem.times, state.angles, problem.known, seed, settings.surge)

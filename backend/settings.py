@@ -13,7 +13,8 @@ class CaptureSettings:
     device: auto, cpu, cuda or mps. model: a bundled model's name or a path to a .safetensors file.
     root_rotation: captured, yaw (turns about the armature's up axis alone) or locked (as in the reference).
     root_travel: estimated through the camera, or in_place.
-    fit: refine the network's rotations until the posed rig shows where the video shows it. contacts: hold feet that stand still.
+    fit: refine the network's rotations until the posed rig shows where the video shows it. refine: with the fit,
+        compare the posed rig's skin with every frame as well. contacts: hold feet that stand still.
     smoothing: seconds, 0 for none.
     start, end: trim of the clip in seconds, None for the whole.
     crop: x, y, width, height in pixels around the subject at the first reference, None to start from the rig's projection.
@@ -24,6 +25,7 @@ class CaptureSettings:
     root_rotation: Literal["captured", "yaw", "locked"] = "captured"
     root_travel: Literal["estimated", "in_place"] = "estimated"
     fit: bool = True
+    refine: bool = False
     contacts: bool = False
     smoothing: float = 0.04
     start: float | None = None

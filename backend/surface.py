@@ -21,6 +21,7 @@ from .rig import Rig
 from .silhouette import crop_camera
 
 _LATTICE = 1e-5  # of the rig's size
+_LEFT = 0.5  # share of a likelihood below which it says nothing
 _NEAREST = 0.01  # of the rig's size before the camera
 _LARGEST = 6.0  # crop, in pictures
 _MARGIN = 1.3  # of the skin's extent, as in training
@@ -30,14 +31,14 @@ _MARGIN = 1.3  # of the skin's extent, as in training
 class Seen:
     """Where the refiner sees N points of the skin.
 
-    corners: (N, 3) vertices, weights: (N, 3) of them, target: (N, 2) and error: (N,) in shares of the crop, whose intrinsics (4,) are in
+    corners: (N, 3) vertices, weights: (N, 3) of them, target: (N, 2) and variance: (N,) of a coordinate in shares of the crop, whose intrinsics (4,) are in
     shares of it too; matrix: (4, 4) armature to camera. share: (N,) so that every bone counts alike, however large it looks.
     """
 
     corners: np.ndarray
     weights: np.ndarray
     target: np.ndarray
-    error: np.ndarray
+    variance: np.ndarray
     share: np.ndarray
     intrinsics: np.ndarray
     matrix: np.ndarray
@@ -53,9 +54,10 @@ class Surface:
     Poses are the chain's: rotations (J, 3, 3), heads (J, 3) in sizes.
     """
 
-    def __init__(self, rig: Rig, chain: Chain, reference: Reference, refiner: Refiner) -> None:
+    def __init__(self, rig: Rig, chain: Chain, reference: Reference, refiner: Refiner, least: float = 0.01, usual: float = 0.03) -> None:
         assert rig.mesh is not None
         mesh, pose = rig.mesh, np.asarray(reference.pose, np.float64)
+        self.least, self.usual = least, usual
         self.rig, self.chain, self.refiner, self.size = rig, chain, refiner, refiner.config.image_size
         self.device = next(refiner.parameters()).device
         self.triangles = mesh.triangles.astype(np.int64)
@@ -135,15 +137,23 @@ class Surface:
         return self._seen(visible, flow[0].cpu().numpy(), log_error[0].cpu().exp().numpy(), intrinsics, camera.from_armature)
 
     def _seen(self, visible: Visible, flow: np.ndarray, error: np.ndarray, intrinsics: np.ndarray, matrix: np.ndarray) -> Seen:
-        """The answer at the pixels that the refiner answers for."""
+        """The answer at the pixels that the refiner answers for.
+
+        An unsure refiner says that a point is where it is drawn, for in training it mostly was nearby; the fit knows that already, from the frame
+        before. So that prior is taken out: of a Gaussian posterior of variance v under a prior of variance p, the likelihood has the variance
+        v / (1 - v / p), and its mean is 1 / (1 - v / p) times as far away.
+        """
         y, x = visible.pixel // self.size, visible.pixel % self.size
         row = np.flatnonzero((y % 2 == 0) & (x % 2 == 0))
         y, x = y[row] // 2, x[row] // 2
         corners, weights = self.triangles[visible.triangle[row]], visible.weights[row].astype(np.float64)
-        target = visible.centers[row] / self.size + flow[:, y, x].T
+        # under a Laplace distribution of the plane a coordinate has three times its scale's square as variance
+        variance = 3 * np.square(error[y, x].astype(np.float64)) + self.least**2
+        left = np.clip(1 - variance / self.usual**2, _LEFT, None)
+        target = visible.centers[row] / self.size + flow[:, y, x].T / left[:, None]
         chief = self.chief[corners[np.arange(len(row)), weights.argmax(1)]]
         share = 1 / np.bincount(chief, minlength=len(self.rig))[chief]
-        return Seen(corners, weights, target.astype(np.float64), error[y, x].astype(np.float64), share, intrinsics / self.size, matrix)
+        return Seen(corners, weights, target.astype(np.float64), variance / left, share * (left > _LEFT), intrinsics / self.size, matrix)
 
     def residuals(self, seen: Seen, rotations: np.ndarray, heads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How far the points are from where they are seen (N, 2), and how they move (N, 2, 3A + 3) with turns of the active bones in their
@@ -170,12 +180,11 @@ class Surface:
         turning = (both.reshape(-1, 6) @ levers.T).reshape(len(points), 2, len(active), 3) * moved[:, None, :, None]
         return seen.target - flat * focal - seen.intrinsics[2:], np.concatenate([turning.reshape(len(points), 2, -1), slope], 2)
 
-    def normal(self, seen: Seen, state: tuple[Tensor, Tensor], least: float, trust: float) -> tuple[Tensor, Tensor]:
-        """What the points add to the normal equations of one frame: (3A + 3, 3A + 3) and (3A + 3,). least: error of a point, shares of the
-        crop; trust: how many independent points the many of a bone are worth."""
+    def normal(self, seen: Seen, state: tuple[Tensor, Tensor], trust: float) -> tuple[Tensor, Tensor]:
+        """What the points add to the normal equations of one frame: (3A + 3, 3A + 3) and (3A + 3,). trust: how many independent points the many
+        of a bone are worth."""
         residual, jacobian = self.residuals(seen, state[0].numpy(), state[1].numpy())
-        noise = np.square(seen.error) + least**2
-        weight = trust * seen.share / (noise + np.square(residual).sum(1))  # Cauchy's, of the scale that is expected
+        weight = trust * seen.share / (seen.variance + np.square(residual).sum(1))  # Cauchy's, of the scale that is expected
         rows = jacobian.reshape(-1, jacobian.shape[-1])
         weighted = rows * np.repeat(weight, 2)[:, None]
         return torch.from_numpy(weighted.T @ rows), torch.from_numpy(weighted.T @ residual.reshape(-1))

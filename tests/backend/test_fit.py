@@ -56,7 +56,7 @@ def test_of_two_places_the_one_is_taken_that_the_bone_moves_to(oracle):
 def test_where_nothing_is_seen_the_network_is_believed(oracle):
     rig, body, _, track = oracle
     lost = replace(track, places=np.zeros((*track.uv.shape[:-1], 1, 2), np.float32), chances=np.zeros((*track.uv.shape[:-1], 1), np.float32))
-    found = fitted(rig, body, lost, FitSettings(hurry=1e3, looks=10, surge=1e5))
+    found = fitted(rig, body, lost, FitSettings(hurry=1e3, looks=10, surge=1e5, lazy=0))
     assert np.abs(found.turn - track.turn).max() < 5e-3
 
 

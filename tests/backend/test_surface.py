@@ -98,7 +98,7 @@ def test_nothing_is_seen_of_a_rig_behind_the_camera(posed):
     found = surface.look(chain.reference.numpy(), chain.ref_heads.numpy(), camera, track.reference.image, 1.0)
     assert found is not None
     assert np.isfinite(found.target).all()
-    assert np.isfinite(found.error).all()
+    assert np.isfinite(found.variance).all()
 
 
 def test_a_window_peaks_where_the_same_is():
