@@ -50,7 +50,7 @@ def case(tmp_path_factory, model):
         image, _ = draw_rig(asset.rig, pose[k], camera, (camera.height, camera.width), (0.35, 0.4, 0.3))
         Image.fromarray(image).save(folder / f"f_{k:04d}.png")
     clip = open_clip(folder)
-    return asset.rig, pose, camera, clip, CaptureSettings(device="cpu", model=model)
+    return asset.rig, pose, camera, clip, CaptureSettings(device="cpu", model=model, refine=True)
 
 
 def reference(case, index):
