@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from safetensors import safe_open
@@ -16,7 +18,7 @@ from .refiner import Refiner, RefinerConfig
 
 FORMAT = "mocap_anything.v1"
 REFINER = "mocap_anything.refiner.v1"
-_OTHER = "{} was made for another version of the extension ({}). Update the extension or choose another model."
+Network = TypeVar("Network", bound=torch.nn.Module)
 
 
 def save_model(model: Video2Pose2Rot | Refiner, path: Path, metadata: dict[str, str] | None = None, half: bool = False) -> None:
@@ -28,23 +30,22 @@ def save_model(model: Video2Pose2Rot | Refiner, path: Path, metadata: dict[str, 
 
 def load_model(path: Path, device: torch.device | str = "cpu") -> Video2Pose2Rot:
     """Read a model written by save_model; raises CaptureError where the file is missing, damaged, or of another kind."""
-    header, state = _read(path, FORMAT)
-    try:
-        model = Video2Pose2Rot(ModelConfig.from_dict(json.loads(header["config"])))
-        model.load_state_dict(state, strict=True)
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise CaptureError(_OTHER.format(path.name, str(error).splitlines()[0])) from error
-    return model.to(device).eval().requires_grad_(False)
+    return _load(path, FORMAT, lambda config: Video2Pose2Rot(ModelConfig.from_dict(config)), device)
 
 
 def load_refiner(path: Path, device: torch.device | str = "cpu") -> Refiner:
     """Read a refiner written by save_model; raises CaptureError as load_model does."""
-    header, state = _read(path, REFINER)
+    return _load(path, REFINER, lambda config: Refiner(RefinerConfig.from_dict(config)), device)
+
+
+def _load(path: Path, kind: str, make: Callable[[dict[str, Any]], Network], device: torch.device | str) -> Network:
+    header, state = _read(path, kind)
     try:
-        model = Refiner(RefinerConfig.from_dict(json.loads(header["config"])))
+        model = make(json.loads(header["config"]))
         model.load_state_dict(state, strict=True)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise CaptureError(_OTHER.format(path.name, str(error).splitlines()[0])) from error
+        first = str(error).splitlines()[0]
+        raise CaptureError(f"{path.name} was made for another version of the extension ({first}). Update the extension or choose another model.") from error
     return model.to(device).eval().requires_grad_(False)
 
 
