@@ -118,7 +118,9 @@ class VIEW3D_PT_capture_settings(_CapturePanel, bpy.types.Panel):
         column = _split(self.layout)
         column.enabled = capture_job.running is None
         for name in ("model", "root_rotation", "root_travel", "fit", "refine", "smoothing", "contacts", "use_crop"):
-            column.prop(chosen, name)
+            row = column.row()
+            row.active = name != "refine" or chosen.fit
+            row.prop(chosen, name)
         if chosen.use_crop:
             column.prop(chosen, "crop")
 
