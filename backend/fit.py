@@ -38,7 +38,7 @@ from .surface import OutOfViewError, Seen, Surface
 
 _DAMPING = 1e-6
 _CHUNK = 64  # frames posed at once
-_STEPS = 2  # between two looks at the places
+_STEPS = 3  # between two looks at the places
 _LEAST_GAP = 1e-3  # seconds
 
 
