@@ -12,7 +12,7 @@ from .body_points import Crop, crop_around
 from .camera import Camera
 from .crop import crop_square
 from .drawn import Painted, Visible, draw, project
-from .ik_chain import Chain
+from .ik_chain import Chain, riding
 from .kinematics import bone_rotations, inverse_affine
 from .model.refiner import Refiner
 from .rasterizer import rasterize
@@ -67,11 +67,7 @@ class Surface:
         self.local = (np.einsum("vkab,vb->vka", linear[mesh.bones], mesh.vertices) + shift[mesh.bones]) / rig.size
         self.bones, self.shares = mesh.bones, mesh.weights.astype(np.float64)
         self.chief = self.bones[np.arange(len(self.bones)), self.shares.argmax(1)]
-        below = np.eye(len(rig), dtype=bool)
-        for bone in rig.carrier_order:
-            if rig.carriers[bone] >= 0:
-                below[bone] |= below[rig.carriers[bone]]
-        self.moved = np.einsum("vk,vka->va", self.shares, below[self.bones][:, :, chain.active])  # (V, A) how much of a vertex a bone turns
+        self.moved = np.einsum("vk,vka->va", self.shares, riding(rig)[self.bones][:, :, chain.active])  # (V, A) how much of a vertex a bone turns
         vertices = self._stand(chain.reference.numpy(), chain.ref_heads.numpy(), reference.camera)
         crop = self._window(vertices, reference.camera)
         if crop is None:

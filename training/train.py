@@ -20,9 +20,9 @@ from ..backend.model.batch import ModelInput
 from ..backend.model.checkpoint import load_weights, save_model
 from ..backend.model.config import ModelConfig
 from ..backend.model.network import Video2Pose2Rot
-from .data.asset import Asset, load_asset
+from .data.asset import Asset
 from .data.sample import SampleConfig, Truth
-from .data.stream import Batch, SampleStream, StreamConfig, training_assets
+from .data.stream import Batch, SampleStream, StreamConfig, held_out_assets, training_assets
 from .distributed import Team
 from .losses import LossWeights, clip_losses, match_terms, position_terms, rotation_terms, weigh
 from .noise import noisy_positions, noisy_tracks
@@ -250,21 +250,13 @@ class Trainer:
 
 def validation_sets(folder: Path, config: StreamConfig, batches: int = 4) -> dict[str, list[Batch]]:
     """Fixed batches of rigs never trained on (unseen, rare) and of held-out clips (seen), drawn by the training renderer."""
-    groups: dict[str, list[Asset]] = {"unseen": [], "rare": [], "seen": []}
-    for path in sorted(folder.glob("*.npz")):
-        asset = load_asset(path)
-        clips = tuple(c for c in asset.clips if c.held_out and len(c.pose) >= 4)
-        name = "seen" if asset.split == "train" else asset.split
-        if clips and asset.rig.mesh is not None and asset.rig.driven.sum() >= 3:
-            groups[name].append(replace(asset, clips=clips))
     sets: dict[str, list[Batch]] = {}
-    for name, assets in groups.items():
-        if assets:
-            sample = replace(config.sample, frames=4, references=1, loose_share=0.0, rendered_share=0.0)
-            sizes = {"batch": min(config.batch, 8), "motion_batch": min(config.motion_batch, 8)}
-            fixed = replace(config, seed=987_654, baked_share=1.0, motion_frames=24, sample=sample, **sizes)
-            stream = SampleStream(fixed, assets)
-            sets[name] = [stream.batch(np.random.default_rng((fixed.seed, i)), []) for i in range(batches)]
+    for name, assets in held_out_assets(folder).items():
+        sample = replace(config.sample, frames=4, references=1, loose_share=0.0, rendered_share=0.0)
+        sizes = {"batch": min(config.batch, 8), "motion_batch": min(config.motion_batch, 8)}
+        fixed = replace(config, seed=987_654, baked_share=1.0, motion_frames=24, sample=sample, **sizes)
+        stream = SampleStream(fixed, assets)
+        sets[name] = [stream.batch(np.random.default_rng((fixed.seed, i)), []) for i in range(batches)]
     return sets
 
 

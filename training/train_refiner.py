@@ -17,9 +17,8 @@ from torch.utils.data import IterableDataset
 from ..backend.drawn import PAINTS
 from ..backend.model.checkpoint import REFINER, load_weights, save_model
 from ..backend.model.refiner import REACH, Refiner, RefinerConfig
-from .data.asset import load_asset
 from .data.guesses import GuessBatch, GuessConfig, GuessStream
-from .data.stream import training_assets
+from .data.stream import held_out_assets, training_assets
 from .train import TrainConfig, Trainer
 
 _NEAR = (0.01, 0.02, 0.05)  # shares of the crop
@@ -103,14 +102,8 @@ class RefinerTrainer(Trainer):
 
 def validation_sets(folder: Path, config: GuessConfig, batches: int = 6) -> dict[str, list[GuessBatch]]:
     """Fixed batches of rigs and clips that were never trained on."""
-    groups: dict[str, list[Any]] = {"unseen": [], "rare": [], "seen": []}
-    for path in sorted(folder.glob("*.npz")):
-        asset = load_asset(path)
-        clips = tuple(c for c in asset.clips if c.held_out and len(c.pose) >= 4)
-        if clips and asset.rig.mesh is not None and asset.rig.driven.sum() >= 3:
-            groups["seen" if asset.split == "train" else asset.split].append(replace(asset, clips=clips))
     fixed = replace(config, seed=987_654, baked_share=1.0, misfit=0.0, frames=3, guesses=1, shots=8)
-    streams = {name: GuessStream(fixed, assets) for name, assets in groups.items() if assets}
+    streams = {name: GuessStream(fixed, assets) for name, assets in held_out_assets(folder).items()}
     return {name: [stream.batch(np.random.default_rng((fixed.seed, i)), []) for i in range(batches)] for name, stream in streams.items()}
 
 

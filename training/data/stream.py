@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,17 @@ def training_assets(folder: Path, any_licence: bool = False) -> list[Asset]:
         if asset.split == "train" and (any_licence or asset.license in _SHIPPABLE) and clips and asset.rig.mesh is not None and asset.rig.driven.sum() >= 3:
             chosen.append(Asset(asset.name, asset.rig, clips, asset.up, asset.plan, asset.split, asset.license))
     return chosen
+
+
+def held_out_assets(folder: Path) -> dict[str, list[Asset]]:
+    """What no model learns from, with its held-out clips alone: rigs never trained on (unseen, rare), and those trained on (seen)."""
+    groups: dict[str, list[Asset]] = {"unseen": [], "rare": [], "seen": []}
+    for path in sorted(folder.glob("*.npz")):
+        asset = load_asset(path)
+        clips = tuple(c for c in asset.clips if c.held_out and len(c.pose) >= 4)
+        if clips and asset.rig.mesh is not None and asset.rig.driven.sum() >= 3:
+            groups["seen" if asset.split == "train" else asset.split].append(replace(asset, clips=clips))
+    return {name: assets for name, assets in groups.items() if assets}
 
 
 class SampleStream(IterableDataset[Batch]):
