@@ -109,7 +109,8 @@ def _join(rig: Rig, first: Motion, second: Motion, start: float, end: float) -> 
 
 def _one(rig: Rig, body: Body, track: Track, settings: CaptureSettings, up: np.ndarray) -> Motion:
     frames = len(track.times)
-    rotations = all_rotations(rig, body, track, settings, up)
+    parts = [slice(k, k + _CHUNK) for k in range(0, frames, _CHUNK)]
+    rotations = np.concatenate([all_rotations(rig, body, track.part(part), settings, up) for part in parts])
     reference_heads = track.reference.pose[:, :3, 3]
     # the main tree travels as one; its root starts at the reference's place
     heads = pose_along_carriers(rig, rotations, track.reference.pose, np.broadcast_to(reference_heads, (frames, len(rig), 3)))

@@ -101,10 +101,10 @@ def pose_along_carriers(rig: Rig, rotations: np.ndarray, reference_pose: np.ndar
 def carrier_offsets(rig: Rig, rotations: np.ndarray, heads: np.ndarray) -> np.ndarray:
     """Heads (..., J, 3) in their carriers' axes, from the carriers' heads; roots keep their own."""
     offsets = np.array(heads, np.float64)
-    linked = np.flatnonzero(rig.carriers >= 0)
-    above = rig.carriers[linked]
-    apart = heads[..., linked, :] - heads[..., above, :]
-    offsets[..., linked, :] = np.einsum("...jba,...jb->...ja", rotations[..., above, :, :], apart)
+    for bone in np.flatnonzero(rig.carriers >= 0):
+        above = rig.carriers[bone]
+        apart = heads[..., bone, :] - heads[..., above, :]
+        offsets[..., bone, :] = np.einsum("...ba,...b->...a", rotations[..., above, :, :], apart)
     return offsets
 
 

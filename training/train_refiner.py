@@ -26,10 +26,14 @@ _NEAR = (0.01, 0.02, 0.05)  # shares of the crop
 
 @dataclass(frozen=True)
 class RefinerTrainConfig(TrainConfig):
-    """As the other models', with the refiner's sizes and stream. cell_weight: of what colours alone tell, which teaches the eye."""
+    """As the other models', with the refiner's sizes and stream. cell_weight: of what colours alone tell, which teaches the eye.
+
+    far_weight: of the plain miss. By likelihood alone what is far off counts little, since it is rightly called unsure, and was never learned.
+    """
 
     learning_rate: float = 6e-4
     cell_weight: float = 0.25
+    far_weight: float = 30.0
     refiner: RefinerConfig = field(default_factory=RefinerConfig)
     guesses: GuessConfig = field(default_factory=GuessConfig)
 
@@ -77,7 +81,7 @@ class RefinerTrainer(Trainer):
             flow, log_scale, (near, wide) = self.model(found.drawn, found.frame)
         miss = misses(flow, found.flow)
         known = found.known / found.known.sum((1, 2), keepdim=True).clamp(min=1) / len(flow)  # every picture alike, however large its rig
-        likelihood = ((miss * torch.exp(-log_scale) + 2 * log_scale) * known).sum()
+        likelihood = ((miss * (torch.exp(-log_scale) + self.config.far_weight) + 2 * log_scale) * known).sum()
         terms = {"miss": (miss * known).sum()}
         for name, windows, step in (("near", near, 2), ("wide", wide, 4)):
             painted = [found.drawn[:, 3 * PAINTS + k, :: 2 * step, :: 2 * step] > 0 for k in range(PAINTS)]

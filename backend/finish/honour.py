@@ -25,16 +25,15 @@ def honour(rig: Rig, motion: Motion, times: np.ndarray, rotations: np.ndarray, h
     residual = np.swapaxes(local[index], -1, -2) @ wanted
     offsets = carrier_offsets(rig, motion.rotations, motion.heads)
     shift = carrier_offsets(rig, rotations, heads) - offsets[index]
-    bent, moved = np.empty_like(local), np.empty_like(offsets)
     for k in range(len(motion)):
         after = int(np.searchsorted(times, motion.times[k]))
         if after == 0 or after == len(times):
             n = min(after, len(times) - 1)
-            bent[k], moved[k] = local[k] @ residual[n], offsets[k] + shift[n]
+            local[k], offsets[k] = local[k] @ residual[n], offsets[k] + shift[n]
             continue
         share = (motion.times[k] - times[after - 1]) / (times[after] - times[after - 1])
-        bent[k] = local[k] @ interpolate(residual[after - 1], residual[after], share)
-        moved[k] = offsets[k] + (1 - share) * shift[after - 1] + share * shift[after]
+        local[k] = local[k] @ interpolate(residual[after - 1], residual[after], share)
+        offsets[k] += (1 - share) * shift[after - 1] + share * shift[after]
     # products of many rotations drift from orthogonality by rounding alone; the keys must not
-    result = nearest(from_local(rig, bent))
-    return motion.with_pose(result, heads_from_offsets(rig, result, moved))
+    result = nearest(from_local(rig, local))
+    return motion.with_pose(result, heads_from_offsets(rig, result, offsets))

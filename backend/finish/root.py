@@ -20,15 +20,18 @@ def solve_translation(camera: Camera, points: np.ndarray, pixels: np.ndarray, we
     reweighting; depth is then smoothed and the rest solved again.
     """
     intrinsics = np.broadcast_to(camera.intrinsics, (len(points), 4))
-    slopes = (pixels - intrinsics[:, None, 2:]) / intrinsics[:, None, :2]
-    slopes = np.where(weights[..., None] > 0, slopes, 0.0)
-    known = np.isfinite(slopes).all(-1)
-    slopes, weight = np.where(known[..., None], slopes, 0.0), np.where(known, weights, 0.0)
-    weight = weight / np.maximum(weight.sum(1, keepdims=True), 1e-12)
-    span = np.linalg.norm(points - points.mean(1, keepdims=True), axis=-1).mean()
+    parts = [slice(k, k + _CHUNK) for k in range(0, len(points), _CHUNK)]
+    # in the points' own precision, a stretch at a time: of a long clip they are many
+    slopes, weight, spans = np.empty_like(pixels), np.empty_like(weights), np.empty(len(points))
+    for part in parts:
+        seen = (pixels[part] - intrinsics[part, None, 2:]) / intrinsics[part, None, :2]
+        known = np.isfinite(seen).all(-1) & (weights[part] > 0)
+        slopes[part], weight[part] = np.where(known[..., None], seen, 0.0), np.where(known, weights[part], 0.0)
+        spans[part] = np.linalg.norm(points[part] - points[part].mean(1, keepdims=True), axis=-1).mean(1)
+    weight /= np.maximum(weight.sum(1, keepdims=True), 1e-12)
+    span = spans.mean()
     robust = weight.copy()
     travel = np.tile(guess, (len(points), 1)).astype(np.float64)
-    parts = [slice(k, k + _CHUNK) for k in range(0, len(points), _CHUNK)]
     for _ in range(4):
         for part in parts:
             travel[part] = _least_squares(points[part], slopes[part], robust[part], travel[part])
@@ -41,9 +44,10 @@ def solve_translation(camera: Camera, points: np.ndarray, pixels: np.ndarray, we
         travel = np.concatenate([travel[:, :2], expected], 1)
     depth = travel[:, 2]
     # x and y at the smoothed depth: each is a weighted mean
-    flat = slopes * (points[..., 2:] + depth[:, None, None]) - points[..., :2]
-    mass = robust.sum(1)
-    across = (robust[..., None] * flat).sum(1) / np.maximum(mass, 1e-12)[:, None]
+    mass, across = robust.sum(1), np.empty((len(points), 2))
+    for part in parts:
+        flat = slopes[part] * (points[part, :, 2:] + depth[part, None, None]) - points[part, :, :2]
+        across[part] = (robust[part, :, None] * flat).sum(1) / np.maximum(mass[part], 1e-12)[:, None]
     across = np.where((mass > 1e-9)[:, None], across, guess[:2] / guess[2] * depth[:, None])
     return np.concatenate([across, depth[:, None]], 1)
 

@@ -8,6 +8,8 @@ from ..kinematics import bone_rotations, carrier_offsets, heads_from_offsets
 from ..motion import Motion
 from ..rig import Rig
 
+_CHUNK = 1 << 16  # matrices worked on at once
+
 
 def gaussian_in_time(times: np.ndarray, values: np.ndarray, seconds: float, weights: np.ndarray | None = None) -> np.ndarray:
     """Weighted Gaussian mean (T, …) of values (T, …) at times (T,), standard deviation in seconds; memory stays that of the values.
@@ -42,16 +44,20 @@ def mean_rotations(times: np.ndarray, rotations: np.ndarray, seconds: float) -> 
 
 def nearest(matrices: np.ndarray) -> np.ndarray:
     """Nearest proper rotations (…, 3, 3)."""
-    padded = np.zeros((*matrices.shape[:-2], 4, 4))
-    padded[..., :3, :3] = matrices
-    return bone_rotations(padded)
+    flat = matrices.reshape(-1, 3, 3)
+    result = np.empty(flat.shape)
+    for part in (slice(k, k + _CHUNK) for k in range(0, len(flat), _CHUNK)):  # a long clip's are many
+        padded = np.zeros((len(flat[part]), 4, 4))
+        padded[:, :3, :3] = flat[part]
+        result[part] = bone_rotations(padded)
+    return result.reshape(matrices.shape)
 
 
 def to_local(rig: Rig, rotations: np.ndarray) -> np.ndarray:
     """Orientations (…, J, 3, 3) relative to the carriers; roots keep their own."""
     local = rotations.copy()
-    linked = np.flatnonzero(rig.carriers >= 0)
-    local[..., linked, :, :] = np.swapaxes(rotations[..., rig.carriers[linked], :, :], -1, -2) @ rotations[..., linked, :, :]
+    for bone in np.flatnonzero(rig.carriers >= 0):
+        local[..., bone, :, :] = np.swapaxes(rotations[..., rig.carriers[bone], :, :], -1, -2) @ rotations[..., bone, :, :]
     return local
 
 
@@ -69,6 +75,9 @@ def smooth(rig: Rig, motion: Motion, seconds: float) -> Motion:
     """Parent-local rotations, and heads in their carriers' axes, each by its own Gaussian: no limb comes apart."""
     if seconds <= 0 or len(motion) < 2:
         return motion
-    rotations = from_local(rig, mean_rotations(motion.times, to_local(rig, motion.rotations), seconds))
+    local = to_local(rig, motion.rotations)
+    for bone in range(len(rig)):
+        local[:, bone] = mean_rotations(motion.times, local[:, bone], seconds)
+    rotations = from_local(rig, local)
     offsets = gaussian_in_time(motion.times, carrier_offsets(rig, motion.rotations, motion.heads), seconds)
     return motion.with_pose(rotations, heads_from_offsets(rig, rotations, offsets))

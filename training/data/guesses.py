@@ -23,6 +23,7 @@ from .views import crop_intrinsics
 
 _LATE = np.array([0, 1, 2, 3, 4, 6, 9])  # frames between a guess and its truth
 _LATE_SHARE = np.array([0.08, 0.27, 0.25, 0.15, 0.1, 0.1, 0.05])
+_STRIDES, _STRIDE_SHARE = (1, 2, 3, 4), (0.35, 0.35, 0.2, 0.1)  # frames of a clip from one to the next: fast limbs are what is hard
 _LOST, _LOST_SHARE = (0.12, 0.4, 0.8), (0.65, 0.25, 0.1)  # how wrong the pose of the frame before is
 _FAR = 0.35  # of the crop: farther flow is not asked for
 
@@ -107,7 +108,7 @@ class GuessMaker:
         """All guesses of one shot: (drawn, frame uint8 (S, S, 3), flow, known) each."""
         clip = asset.clips[rng.integers(len(asset.clips))]
         total, config = len(clip.pose), self.config
-        start, stride = rng.integers(0, total), int(rng.choice([1, 2, 3], p=[0.5, 0.35, 0.15])) * int(rng.choice([-1, 1]))
+        start, stride = rng.integers(0, total), int(rng.choice(_STRIDES, p=_STRIDE_SHARE)) * int(rng.choice([-1, 1]))
         follow = np.clip(start + stride * np.arange(config.frames + 1), 0, total - 1)
         frames = np.concatenate([[np.clip(start + rng.integers(-20, 21), 0, total - 1)], follow])
         body = read_body(asset.rig, SURFACE_POINTS)
