@@ -13,10 +13,11 @@ from functools import cache
 from pathlib import Path
 
 import bpy
+import numpy
 
 PACKAGE = (__package__ or "").rpartition(".")[0]
 # module → what pip calls it
-REQUIRED = {"torch": "torch", "av": "av", "safetensors": "safetensors", "PIL": "pillow"}
+REQUIRED = {"torch": "torch", "av": "av", "safetensors": "safetensors", "PIL": "pillow", "cv2": "opencv-python-headless"}
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,8 @@ def install_command() -> str:
         # an installed Blender's own folder is often read-only; it looks for modules in the user's scripts folder too
         words += ["--target", str(Path(bpy.utils.user_resource("SCRIPTS", path="modules")))]
     words += missing_modules()
+    if "numpy" not in words:  # with --target, pip would bring its own, which Blender's own modules may not stand
+        words.append(f"numpy=={numpy.__version__}")
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 

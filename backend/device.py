@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import cv2
 import torch
 
 from .errors import CaptureError
@@ -30,10 +31,15 @@ def seed_everything() -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """For many small steps: threads that wait for each other make them slower, on a busy machine ten times."""
-    threads = torch.get_num_threads()
+    """For many small steps: threads that wait for each other make them slower, on a busy machine ten times.
+
+    And optical flow depends on their number, for each begins its search anew.
+    """
+    threads, others = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
+        cv2.setNumThreads(others)

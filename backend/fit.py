@@ -10,14 +10,14 @@ one. So its turns are the prior and all places where it sees each point are data
 
 over axis-angles e of each bone against its carrier since the reference and one translation. The place is the mean of a point's places, each
 by its chance and by how near it is to where the pose so far puts the point (expectation maximisation); a point with none near weighs
-nothing. The fit starts at the reference and goes outward frame by frame: of two like legs the one is taken that moves there. With a refiner,
-points of the skin are data as well, where it sees them in the frame. In the end every bone is steadied over time by what each frame knew of it.
+nothing. The fit starts at the reference and goes outward frame by frame: of two like legs the one is taken that moves there. Points of the skin
+are data as well, where optical flow has carried them, and with a refiner where that sees them. In the end every bone is steadied over time by
+what each frame knew of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,13 +28,15 @@ from .assemble import Track
 from .axis_angles import exp_rotation, inverse_left_jacobian, log_rotation
 from .body_points import Body
 from .camera import Camera
+from .comparison import Comparison
 from .ik_chain import Chain, Targets
 from .inverse_kinematics import bone_jacobian
 from .kinematics import bone_rotations
 from .model.refiner import Refiner
 from .rig import Rig
+from .skin_tracks import SkinTracks
 from .steady import steady
-from .surface import OutOfViewError, Seen, Surface
+from .surface import Seen, Standing, Surface
 
 _DAMPING = 1e-6
 _CHUNK = 64  # frames posed at once
@@ -102,7 +104,7 @@ class _Fit:
         matrix[:, :3, :3] *= rig.size
         self.matrix = torch.from_numpy(matrix)
         self.intrinsics = torch.from_numpy(np.broadcast_to(track.camera.intrinsics, (frames, 4)).copy())
-        self.surface: Surface | None = None
+        self.eyes: list[SkinTracks | Comparison] = []
         self.normal: Tensor
         self.prior = torch.cat([self._angles(body, track.part(slice(k, k + _CHUNK))) for k in range(0, frames, _CHUNK)])
         self.known = torch.zeros(*self.prior.shape, 3)  # single precision: it is the largest thing here
@@ -135,25 +137,44 @@ class _Fit:
         share = likely / total.clamp(min=1e-300)[..., None]
         return (share[..., None] * places).sum(-2), self.share * (share * chances).sum(-1) * total / (total + settings.doubt)
 
-    def compare(self, state: _State, part: slice, picture: np.ndarray, scale: float) -> Seen | None:
-        """Where the refiner sees the skin in a part's one frame."""
-        assert self.surface is not None
-        return self.surface.look(*self._posed(state, part), picture, scale)
+    def watch(self, rig: Rig, track: Track, refiner: Refiner | None) -> None:
+        """From now on see the skin too, by optical flow and by the refiner, where the whole of it stands before the reference's camera."""
+        if rig.mesh is None or not len(rig.mesh.triangles):
+            return
+        self.surface = Surface(rig, self.chain, track.reference.pose)
+        start = self.surface.stand(self.chain.reference.numpy(), self.chain.ref_heads.numpy(), track.reference.camera)
+        if start is None:  # then its points alone are fitted
+            return
+        self.eyes = [SkinTracks(self.surface)]
+        if refiner is not None:
+            self.eyes.append(Comparison(self.surface, start, track.reference, refiner, self.settings.sight, self.settings.usual))
+
+    def forget(self) -> None:
+        """What the skin looked like in the frame before."""
+        for eye in self.eyes:
+            eye.forget()
+
+    def compare(self, state: _State, part: slice, picture: np.ndarray, scale: float) -> list[Seen]:
+        """Where the skin is seen in a part's one frame."""
+        standing, camera = self._standing(state, part)
+        return [] if standing is None else [seen for eye in self.eyes if (seen := eye.look(standing, camera, picture, scale)) is not None]
 
     def remember(self, state: _State, part: slice, picture: np.ndarray, scale: float) -> None:
         """What the skin looks like in a part's one frame, for the next."""
-        assert self.surface is not None
-        self.surface.remember(*self._posed(state, part), picture, scale)
+        standing, _ = self._standing(state, part)
+        if standing is not None:
+            for eye in self.eyes:
+                eye.remember(standing, picture, scale)
 
-    def _posed(self, state: _State, part: slice) -> tuple[np.ndarray, np.ndarray, Camera]:
+    def _standing(self, state: _State, part: slice) -> tuple[Standing | None, Camera]:
         rotations, heads = self.pose(state, part)
         camera = self.camera if self.camera.from_armature.ndim == 2 else self.camera.at(part.start)
-        return rotations[0].numpy(), heads[0].numpy(), camera
+        return self.surface.stand(rotations[0].numpy(), heads[0].numpy(), camera), camera
 
-    def refine(self, state: _State, part: slice, goal: tuple[Tensor, Tensor], seen: Seen | None, expected: Tensor, place: Tensor, gap: Tensor) -> None:
+    def refine(self, state: _State, part: slice, goal: tuple[Tensor, Tensor], seen: list[Seen], expected: Tensor, place: Tensor, gap: Tensor) -> None:
         """One damped Gauss-Newton step of the frames of a part, in place; expected (n, A, 3), place (n, 3), gap (n,) seconds since the last.
 
-        seen: where the refiner sees the skin of the part's one frame.
+        seen: where the skin of the part's one frame is.
         """
         settings, angles = self.settings, state.angles[part]
         active = angles.shape[1]
@@ -167,9 +188,8 @@ class _Fit:
         weighted = (jacobian * weight[..., None, None]).flatten(1, 2)
         normal = weighted.transpose(-1, -2) @ jacobian.flatten(1, 2)
         gradient = (weighted.transpose(-1, -2) @ residual.flatten(1)[..., None])[..., 0]
-        if seen is not None:
-            assert self.surface is not None
-            more = self.surface.normal(seen, (rotations[0], heads[0]), settings.sure)
+        for points_seen in seen:
+            more = self.surface.normal(points_seen, (rotations[0], heads[0]), settings.sure)
             normal[0] += more[0]
             gradient[0] += more[1]
         self._believe(normal, gradient, angles, self.prior[part], expected, gap)
@@ -234,16 +254,15 @@ def fit(
 ) -> Generator[float, None, Track]:
     """The track, whose reference must be aligned and of its frame `seed`, with fitted turns; yields the share done.
 
-    refiner: compares the posed rig with the pictures, which come in the order of the fit: from the reference's to the last, then from the one
-    before it back to the first; shrunk by `scale`.
+    pictures: shrunk by `scale`, in the order of the fit: from the reference's to the last, then from the one before it back to the first; without
+    them the skin is not looked at. refiner: compares the posed rig with them.
     """
     settings = settings or FitSettings()
     problem = _Fit(rig, body, track, settings)
-    if refiner is not None and rig.mesh is not None and len(rig.mesh.triangles):
-        with suppress(OutOfViewError):  # then its points alone are fitted
-            problem.surface = Surface(rig, problem.chain, track.reference, refiner, settings.sight, settings.usual)
+    if pictures is not None:
+        problem.watch(rig, track, refiner)
     state = problem.start()
-    yield from _outward(problem, state, seed, pictures if problem.surface is not None else None, scale)
+    yield from _outward(problem, state, seed, pictures if problem.eyes else None, scale)
     state.angles = steady(problem.times, state.angles, problem.known, seed, settings.surge)
     parts = [slice(k, k + _CHUNK) for k in range(0, len(track.times), _CHUNK)]
     return replace(track, turn=np.concatenate([track.part(part).turns(body, problem.pose(state, part)[0].numpy()[:, body.bones]) for part in parts]))
@@ -252,9 +271,11 @@ def fit(
 def _outward(problem: _Fit, state: _State, seed: int, pictures: Iterator[np.ndarray] | None, scale: float) -> Iterator[float]:
     """From the reference's frame to either end of the stretch, each frame from the pose before it."""
     frames, settings, done = len(state.angles), problem.settings, 0
+    first: np.ndarray | None = None  # the reference's picture, from which both ways start
     for path in (range(seed, frames), range(seed - 1, -1, -1)):
-        if problem.surface is not None:
-            problem.surface.forget()
+        problem.forget()
+        if first is not None:
+            problem.remember(state, slice(seed, seed + 1), first, scale)
         angles, shift = torch.zeros_like(state.angles[:1]), torch.zeros_like(state.shift[:1])
         speed, before = torch.zeros_like(angles), seed
         for frame in path:
@@ -263,9 +284,10 @@ def _outward(problem: _Fit, state: _State, seed: int, pictures: Iterator[np.ndar
             expected = angles + settings.onward * speed * gap
             state.angles[part], state.shift[part] = expected, shift
             picture = next(pictures) if pictures is not None else None
+            first = picture if first is None else first
             for _ in range(settings.looks):
                 goal = problem.look(state, part)
-                seen = None if picture is None else problem.compare(state, part, picture, scale)
+                seen = [] if picture is None else problem.compare(state, part, picture, scale)
                 for _ in range(_STEPS):
                     problem.refine(state, part, goal, seen, expected, shift, gap)
             problem.know(state, part, gap)

@@ -4,7 +4,7 @@
 set -euo pipefail
 SUITE=$1
 FOLDER=$2
-PACKAGES="blender python3-numpy python3-requests python3-torch python3-av python3-pil python3-safetensors python3-pytest
+PACKAGES="blender python3-numpy python3-requests python3-torch python3-av python3-pil python3-opencv python3-safetensors python3-pytest
     xvfb xauth libgl1 libegl1 libgl1-mesa-dri libglx-mesa0 imagemagick xdotool"
 
 if [ -e "$FOLDER/.ready" ]; then

@@ -1,0 +1,143 @@
+"""Points of the skin followed from frame to frame, and how surely: dense inverse search (Kroeger et al. 2016, ECCV) with grown covariances.
+
+Optical flow is right where the picture has structure, and there across it; in plain areas it is a guess from around. So every point carries
+the covariance of where it is, which each step makes larger, most along directions in which the picture around it is the same (the
+structure tensor's, Förstner 1986). A point is born on the skin of the pose that was found for a frame, and lives until it is hidden, leaves
+the picture, comes apart from the pose, or flow there and back do not agree.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from .camera import Camera
+from .drawn import Visible, project
+from .surface import Seen, Standing, Surface
+
+_LEAST = 0.006  # error of any point, share of the crop
+_STEP = 0.0015  # error of a step, share of the crop
+_SLIP = 0.15  # error of a step, share of the step
+_PLAIN = 1000.0  # (grey levels a pixel)²: structure at which a step's variance is twice the least
+_CLEAR = 0.1  # share of the best information below which a point says nothing
+_AGREE = (0.5, 0.1)  # flow there and back: pixels, and share of the step
+_ASTRAY = 0.05  # of the crop: farther from the pose, a point is lost
+_HIDDEN = 0.02  # of the rig's size: farther behind what shows, a point is hidden
+_CELL = 3  # pixels of the drawn rig, in each of which one point is followed
+_FEW = 3.0  # points that a bone needs to count fully
+
+
+class SkinTracks:
+    """Followed points of a surface.
+
+    corners: (N, 3), weights: (N, 3) of them, place: (N, 2) pixels of the clip, covariance: (N, 2, 2) shares of the crop.
+    """
+
+    def __init__(self, surface: Surface) -> None:
+        self.surface = surface
+        self.flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self.forget()
+
+    def forget(self) -> None:
+        """Follow nothing."""
+        self.corners, self.weights = np.zeros((0, 3), np.int64), np.zeros((0, 3))
+        self.place, self.covariance = np.zeros((0, 2)), np.zeros((0, 2, 2))
+        self.image: np.ndarray | None = None
+
+    def look(self, standing: Standing, camera: Camera, image: np.ndarray, scale: float) -> Seen | None:
+        """Where the points are in a frame (H, W, 3) that was shrunk by `scale`; None where none is left."""
+        if self.image is not None and image is not self.image:
+            self._step(image, scale, float(standing.crop.side))
+        if not len(self.place):
+            return None
+        surface, crop = self.surface, standing.crop
+        target = (self.place - crop.center) / crop.side + 0.5
+        information = np.linalg.inv(_LEAST**2 * np.eye(2) + self.covariance)
+        clear = np.linalg.eigvalsh(information)[:, 1] * _LEAST**2
+        clear *= clear > _CLEAR
+        chief = surface.chiefs(self.corners, self.weights)
+        share = (clear > 0) / np.maximum(np.bincount(chief, clear, len(surface.rig)), _FEW)[chief]
+        return Seen(self.corners, self.weights, target, information, share, standing.intrinsics / surface.size, camera.from_armature)
+
+    def remember(self, standing: Standing, image: np.ndarray, scale: float) -> None:
+        """Drop what is hidden or lost in the pose that was found for a frame, and follow what else shows of it."""
+        visible = self.surface.see(standing)
+        if len(self.place):
+            self._keep(self._shown(standing, visible))
+        self.image = image
+        self._seed(standing, visible, image, scale)
+
+    def _step(self, image: np.ndarray, scale: float, side: float) -> None:
+        """Move all points from the frame before to this one."""
+        assert self.image is not None
+        then, now = (cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY) for picture in (self.image, image))
+        onward, back = (self.flow.calc(*pair, np.zeros((*then.shape, 2), np.float32)) for pair in ((then, now), (now, then)))
+        start = self.place * scale
+        step = _sample(onward, start)
+        end = start + step
+        away = np.linalg.norm(step + _sample(back, end), axis=1)
+        self.covariance = self.covariance + _spread(_structure(then), start, step, side * scale)
+        self.place, self.image = end / scale, image
+        within = ((end >= 0) & (end < [now.shape[1], now.shape[0]])).all(1)
+        self._keep(within & (away < _AGREE[0] + _AGREE[1] * np.linalg.norm(step, axis=1)))
+
+    def _keep(self, kept: np.ndarray) -> None:
+        self.corners, self.weights, self.place, self.covariance = (x[kept] for x in (self.corners, self.weights, self.place, self.covariance))
+
+    def _shown(self, standing: Standing, visible: Visible) -> np.ndarray:
+        """(N,) points that the pose shows where they were followed to."""
+        surface, size = self.surface, self.surface.size
+        points = np.einsum("nk,nka->na", self.weights, standing.vertices[self.corners])
+        posed = project(points, standing.intrinsics)
+        depth = visible.depth(standing.vertices, surface.triangles)
+        nearest = cv2.erode(np.where(np.isfinite(depth), depth, np.float32(np.finfo(np.float32).max)), np.ones((3, 3), np.uint8))
+        column, row = np.clip(np.floor(posed).astype(int), 0, size - 1).T
+        extent = float(np.ptp(standing.vertices, axis=0).max())
+        place = (self.place - standing.crop.center) / standing.crop.side + 0.5
+        astray = np.linalg.norm(posed / size - place, axis=1)
+        return (points[:, 2] < nearest[row, column] + _HIDDEN * extent) & (astray < _ASTRAY)
+
+    def _seed(self, standing: Standing, visible: Visible, image: np.ndarray, scale: float) -> None:
+        """Follow the point of most structure of every cell in which none is followed."""
+        size, crop = self.surface.size, standing.crop
+        place = (visible.centers / size - 0.5) * float(crop.side) + crop.center
+        structure = _structure(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY))
+        inside = ((place * scale > 1) & (place * scale < [image.shape[1] - 1, image.shape[0] - 1])).all(1)
+        strength = _sample(structure, place * scale)[:, [0, 2]].sum(1)
+        cell = visible.pixel // size // _CELL * size + visible.pixel % size // _CELL
+        order = np.lexsort((-strength, cell))
+        first = order[np.unique(cell[order], return_index=True)[1]]
+        taken = np.zeros((size, size), np.uint8)
+        column, row = np.clip(np.floor(((self.place - crop.center) / crop.side + 0.5) * size).astype(int), 0, size - 1).T
+        taken[row, column] = 1
+        free = cv2.dilate(taken, np.ones((_CELL, _CELL), np.uint8)).ravel()[visible.pixel] == 0
+        born = first[free[first] & inside[first]]
+        self.corners = np.concatenate([self.corners, self.surface.triangles[visible.triangle[born]]])
+        self.weights = np.concatenate([self.weights, visible.weights[born].astype(np.float64)])
+        self.place = np.concatenate([self.place, place[born].astype(np.float64)])
+        self.covariance = np.concatenate([self.covariance, np.zeros((len(born), 2, 2))])
+
+
+def _sample(picture: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """(N, C) of a picture (H, W, C) at places (N, 2) in pixels, whose centres are at halves."""
+    if not len(place):
+        return np.zeros((0, picture.shape[2]))
+    x, y = (place - 0.5).astype(np.float32).T[:, :, None]
+    channels = (np.ascontiguousarray(picture[..., k]) for k in range(picture.shape[2]))
+    return np.concatenate([cv2.remap(c, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for c in channels], 1).astype(np.float64)
+
+
+def _structure(grey: np.ndarray) -> np.ndarray:
+    """(H, W, 3) float32 structure tensor xx, xy, yy, (grey levels a pixel)²."""
+    smooth = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 0.7)
+    x, y = (cv2.Sobel(smooth, cv2.CV_32F, *axis, ksize=3) / 8 for axis in ((1, 0), (0, 1)))
+    return np.stack([cv2.GaussianBlur(product, (0, 0), 1.5) for product in (x * x, x * y, y * y)], -1)
+
+
+def _spread(structure: np.ndarray, start: np.ndarray, step: np.ndarray, side: float) -> np.ndarray:
+    """(N, 2, 2) covariance that steps (N, 2) from start (N, 2) add, shares of a crop of `side` pixels."""
+    tensor = _sample(structure, start)[:, [0, 1, 1, 2]].reshape(-1, 2, 2)
+    strength, axes = np.linalg.eigh(tensor)
+    along = np.einsum("nij,ni->nj", axes, step) / side
+    variance = (_STEP**2 + (_SLIP * along) ** 2) * (1 + _PLAIN / np.maximum(strength, 1e-6))
+    return np.einsum("nij,nj,nkj->nik", axes, variance, axes)
