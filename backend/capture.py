@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from .reference import Reference
 from .rig import Rig
 from .settings import CaptureSettings
 from .video import Clip
+
+if TYPE_CHECKING:
+    from .predictor import Prediction
 
 _INSIDE = 0.1  # share of a reference's points that must lie in its picture
 MODELS = Path(__file__).resolve().parent.parent / "assets" / "models"
@@ -227,7 +230,8 @@ def _predict(
     """Second pass: the network over windows of frames."""
     clip, frames = request.clip, plan.frames
     times = clip.times[frames.start : frames.stop]
-    found = []
+    said: Prediction | None = None
+    filled = 0
     steps = predictor.windows(clip.frames(frames.start, frames.stop), crop, times, cancel)
     while True:
         with clock.stage("capture"):
@@ -236,14 +240,15 @@ def _predict(
             break
         count, prediction = step
         if prediction is not None:
-            found.append(prediction)
+            said = said or prediction.room(len(frames))
+            filled = said.fill(filled, prediction)
         yield Progress("Capturing", done + _STAGES["capture"] * part * count / len(frames), count, len(frames))
     camera = request.camera
     if camera.from_armature.ndim == 3:
         rows = slice(frames.start, frames.stop)
         camera = camera.at(rows)
-    said = {name: np.concatenate([getattr(p, name) for p in found]) for name in ("turn", "uv", "error", "weight", "places", "chances")}
-    return Track(plan.reference, plan.crop, camera, crop, times, **said)
+    assert said is not None
+    return Track(plan.reference, plan.crop, camera, crop, times, **vars(said))
 
 
 def _fitted(

@@ -40,6 +40,17 @@ class Prediction:
         """Some of the frames."""
         return Prediction(*(getattr(self, f.name)[rows] for f in fields(self)))
 
+    def room(self, frames: int) -> Prediction:
+        """One of that many frames, to be filled: kept stretch by stretch, they would lie scattered between what a window needs for a moment, and memory
+        would grow by several times their size."""
+        return Prediction(*(np.empty((frames, *(value := getattr(self, f.name)).shape[1:]), value.dtype) for f in fields(self)))
+
+    def fill(self, start: int, found: Prediction) -> int:
+        """Put a stretch in at frame `start`; the frame after it."""
+        for f in fields(self):
+            getattr(self, f.name)[start : start + len(found.turn)] = getattr(found, f.name)
+        return start + len(found.turn)
+
 
 class Predictor:
     """One body, one primary reference, one device."""
