@@ -17,8 +17,8 @@ ROOMS = ("addon", "backend", "training")
 ALLOWED_ROOMS = {"addon": {"backend"}, "backend": set(), "training": {"backend"}}
 # training bakes assets through the add-on's own reader of rigs
 ALLOWED_MODULES = {"training": {"addon.rig_reader", "addon.rig_mesh", "addon.blender_versions"}}
-FORBIDDEN = {"backend": {"bpy", "mathutils", "bpy_extras", "numba", "scipy", "cv2", "tqdm"}, "addon": {"numba", "scipy", "cv2", "tqdm"}, "training": set()}
-HEAVY = {"torch", "av", "PIL", "safetensors"}
+FORBIDDEN = {"backend": {"bpy", "mathutils", "bpy_extras", "numba", "scipy", "tqdm"}, "addon": {"numba", "scipy", "cv2", "tqdm"}, "training": set()}
+HEAVY = {"torch", "av", "PIL", "safetensors", "cv2"}
 
 
 def modules(room: str) -> list[Path]:

@@ -18,7 +18,7 @@ import sys, bpy, addon_utils
 bpy.ops.extensions.package_install_files(filepath=sys.argv[1], repo="user_default", enable_on_install=True, overwrite=True)
 name = "bl_ext.user_default.mocap_anything"
 assert name in bpy.context.preferences.addons
-print("HEAVY", [m for m in ("torch", "av", "PIL", "safetensors") if m in sys.modules])
+print("HEAVY", [m for m in ("torch", "av", "PIL", "safetensors", "cv2") if m in sys.modules])
 print("PREFERENCES", bpy.context.preferences.addons[name].preferences.device)
 print("OPERATOR", bpy.types.Operator.bl_rna_get_subclass_py("ARMATURE_OT_capture_from_video").__module__)
 print("PROPERTIES", bpy.types.Object.bl_rna.properties["mocap_anything"].fixed_type.identifier)

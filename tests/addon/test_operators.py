@@ -193,5 +193,5 @@ def test_without_torch_everything_works_up_to_the_button(clip_file: Path, tmp_pa
     assert result.returncode == 0, result.stderr
     assert "{'FINISHED'} {'FINISHED'}" in result.stdout
     refusal, _, message = result.stdout.partition("REFUSED")[2].partition("MESSAGE")
-    assert "torch, av, safetensors, pillow missing in Blender" in refusal  # Blender cuts what it raises, not what it shows
-    assert "-m pip install torch av safetensors pillow" in message
+    assert "torch, av, safetensors, pillow, opencv-python-headless missing in Blender" in refusal  # Blender cuts what it raises, not what it shows
+    assert "-m pip install torch av safetensors pillow opencv-python-headless numpy==" in message
