@@ -11,6 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .body_points import Crop
 from .camera import Camera
 from .drawn import Visible, project
 from .surface import Seen, Standing, Surface
@@ -24,6 +25,9 @@ _AGREE = (0.5, 0.1)  # flow there and back: pixels, and share of the step
 _ASTRAY = 0.05  # of the crop: farther from the pose, a point is lost
 _HIDDEN = 0.02  # of the rig's size: farther behind what shows, a point is hidden
 _CELL = 3  # pixels of the drawn rig, in each of which one point is followed
+_ROOM = 1.25  # of the crop: flow is worked out within this
+_SMALLEST = 64  # pixels
+_PATCHES = 16  # pixels that flow needs at least
 _FEW = 3.0  # points that a bone needs to count fully
 
 
@@ -36,6 +40,10 @@ class SkinTracks:
     def __init__(self, surface: Surface) -> None:
         self.surface = surface
         self.flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        # at full size; and no smoothing of the flow, which on plain skin makes too little of the motion
+        self.flow.setFinestScale(0)
+        self.flow.setPatchStride(4)
+        self.flow.setVariationalRefinementIterations(0)
         self.forget()
 
     def forget(self) -> None:
@@ -47,7 +55,7 @@ class SkinTracks:
     def look(self, standing: Standing, camera: Camera, image: np.ndarray, scale: float) -> Seen | None:
         """Where the points are in a frame (H, W, 3) that was shrunk by `scale`; None where none is left."""
         if self.image is not None and image is not self.image:
-            self._step(image, scale, float(standing.crop.side))
+            self._step(image, scale, standing.crop)
         if not len(self.place):
             return None
         surface, crop = self.surface, standing.crop
@@ -67,18 +75,22 @@ class SkinTracks:
         self.image = image
         self._seed(standing, visible, image, scale)
 
-    def _step(self, image: np.ndarray, scale: float, side: float) -> None:
-        """Move all points from the frame before to this one."""
+    def _step(self, image: np.ndarray, scale: float, crop: Crop) -> None:
+        """Move all points from the frame before to this one, as the flow around the rig says."""
         assert self.image is not None
-        then, now = (cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY) for picture in (self.image, image))
+        corner, end_corner = _around(crop, scale, image.shape)
+        if min(end_corner - corner) < _PATCHES:
+            self.forget()
+            return
+        then, now = (_grey(picture[corner[1] : end_corner[1], corner[0] : end_corner[0]]) for picture in (self.image, image))
         onward, back = (self.flow.calc(*pair, np.zeros((*then.shape, 2), np.float32)) for pair in ((then, now), (now, then)))
-        start = self.place * scale
+        start = self.place * scale - corner
         step = _sample(onward, start)
         end = start + step
         away = np.linalg.norm(step + _sample(back, end), axis=1)
-        self.covariance = self.covariance + _spread(_structure(then), start, step, side * scale)
-        self.place, self.image = end / scale, image
-        within = ((end >= 0) & (end < [now.shape[1], now.shape[0]])).all(1)
+        self.covariance = self.covariance + _spread(_structure(then), start, step, float(crop.side) * scale)
+        self.place, self.image = (end + corner) / scale, image
+        within = ((np.minimum(start, end) >= 0) & (np.maximum(start, end) < end_corner - corner)).all(1)
         self._keep(within & (away < _AGREE[0] + _AGREE[1] * np.linalg.norm(step, axis=1)))
 
     def _keep(self, kept: np.ndarray) -> None:
@@ -101,9 +113,10 @@ class SkinTracks:
         """Follow the point of most structure of every cell in which none is followed."""
         size, crop = self.surface.size, standing.crop
         place = (visible.centers / size - 0.5) * float(crop.side) + crop.center
-        structure = _structure(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY))
         inside = ((place * scale > 1) & (place * scale < [image.shape[1] - 1, image.shape[0] - 1])).all(1)
-        strength = _sample(structure, place * scale)[:, [0, 2]].sum(1)
+        corner, end_corner = _around(crop, scale, image.shape)
+        structure = _structure(_grey(image[corner[1] : end_corner[1], corner[0] : end_corner[0]]))
+        strength = _sample(structure, place * scale - corner)[:, [0, 2]].sum(1)
         cell = visible.pixel // size // _CELL * size + visible.pixel % size // _CELL
         order = np.lexsort((-strength, cell))
         first = order[np.unique(cell[order], return_index=True)[1]]
@@ -116,6 +129,18 @@ class SkinTracks:
         self.weights = np.concatenate([self.weights, visible.weights[born].astype(np.float64)])
         self.place = np.concatenate([self.place, place[born].astype(np.float64)])
         self.covariance = np.concatenate([self.covariance, np.zeros((len(born), 2, 2))])
+
+
+def _around(crop: Crop, scale: float, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Corners (2,) of the part of a picture, shrunk by `scale`, in which the rig may move; never less than a patch needs."""
+    size = np.array([shape[1], shape[0]])
+    half = max(float(crop.side) * scale * _ROOM / 2, _SMALLEST / 2)
+    low = np.clip(np.floor(crop.center * scale - half), 0, np.maximum(size - _SMALLEST, 0)).astype(int)
+    return low, np.minimum(np.maximum(np.ceil(crop.center * scale + half).astype(int), low + _SMALLEST), size)
+
+
+def _grey(picture: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY)
 
 
 def _sample(picture: np.ndarray, place: np.ndarray) -> np.ndarray:

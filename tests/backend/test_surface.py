@@ -122,6 +122,8 @@ def test_points_of_the_skin_go_where_the_picture_goes(posed):
     step = np.median(moved.target, 0) - np.median(first.target, 0)
     assert np.abs(step * float(standing.crop.side) - [3, 2]).max() < 0.4
     assert (np.linalg.eigvalsh(moved.information) > 0).all()
+    tiny = np.ascontiguousarray(image[:8, :8])
+    assert eye.look(standing, camera, tiny, 8 / camera.width) is None, "no flow in so few pixels"
     eye.forget()
     assert eye.look(standing, camera, image, 1.0) is None
 
