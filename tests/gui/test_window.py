@@ -101,7 +101,7 @@ def test_command_of_the_executable(inside: Path, installed: str) -> None:
     out = inside / "command.blend"
     result = in_chroot(
         "blender", "-b", f"{INSIDE}/sample.blend", "--command", "mocap_anything", "capture", "--video", f"{INSIDE}/sample.mp4", "--trim-end", "0.5",
-        "--output", f"{INSIDE}/command.blend", "--report", f"{INSIDE}/command.json",
+        "--output", f"{INSIDE}/command.blend", "--report", f"{INSIDE}/command.json", "--export", f"{INSIDE}/joints.csv",
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert out.is_file()
@@ -109,3 +109,18 @@ def test_command_of_the_executable(inside: Path, installed: str) -> None:
     failed = in_chroot("blender", "-b", "--command", "mocap_anything", "capture", f"{INSIDE}/sample.blend", "--video", f"{INSIDE}/none.mp4")
     assert failed.returncode == 1
     assert "mocap_anything: error: There is no file" in failed.stderr
+
+
+def test_joints_solve_in_the_executable(inside: Path, installed: str) -> None:
+    if not (inside / "joints.csv").exists():
+        pytest.skip("the capture that writes them was not run")
+    result = in_chroot(
+        "blender", "-b", f"{INSIDE}/sample.blend", "--command", "mocap_anything", "solve", "--joints", f"{INSIDE}/joints.csv",
+        "--output", f"{INSIDE}/solved.blend", "--report", f"{INSIDE}/solved.json",
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (inside / "solved.blend").is_file()
+    report = json.loads((inside / "solved.json").read_text())
+    assert report["tracks"]["times"] > 10
+    assert len(report["bones"]["keyed"]) > 20
+    assert report["error"]["largest"] < 1e-3, "the joints were this rig's own"
