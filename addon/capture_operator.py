@@ -56,7 +56,7 @@ class ARMATURE_OT_capture_from_video(NeedsPackages, NeedsClip, bpy.types.Operato
         try:
             prepared = prepare(context.scene, armature, options_of(context, armature))
             result = capture_job.run(prepared.request, CancelToken(), lambda now: log.info("%s %.0f%%", now.stage, 100 * now.fraction))
-            self._finish(armature, prepared, result)
+            self._finish(context, armature, prepared, result)
         except CaptureError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -111,7 +111,7 @@ class ARMATURE_OT_capture_from_video(NeedsPackages, NeedsClip, bpy.types.Operato
             armature = bpy.data.objects.get(self._armature_name)
             if armature is None or armature.name not in bpy.data.scenes[self._scene_name].objects:
                 raise CaptureError(f"The armature '{self._armature_name}' was removed or renamed during the capture. Capture again.")
-            self._finish(armature, self._prepared, job.result)
+            self._finish(context, armature, self._prepared, job.result)
         except CaptureCancelled:
             return {"CANCELLED"}
         except CaptureError as error:
@@ -123,8 +123,13 @@ class ARMATURE_OT_capture_from_video(NeedsPackages, NeedsClip, bpy.types.Operato
             return {"CANCELLED"}
         return {"FINISHED"}
 
-    def _finish(self, armature: bpy.types.Object, prepared: Prepared, result: Any) -> None:
-        captured = finish(armature, prepared, result)
+    def _finish(self, context: bpy.types.Context, armature: bpy.types.Object, prepared: Prepared, result: Any) -> None:
+        manager = context.window_manager
+        manager.progress_begin(0, 100)
+        try:
+            captured = finish(armature, prepared, result, lambda progress: manager.progress_update(100 * progress.fraction))
+        finally:
+            manager.progress_end()
         chosen = armature.mocap_anything
         if not chosen.references:  # the pose that was right is still right at the next capture, wherever the scene stands then
             for frame in prepared.reference_frames:

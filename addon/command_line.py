@@ -172,7 +172,7 @@ def capture(arguments: argparse.Namespace, loader: ModelLoader | None = None, la
         places = {place: outputs.add(place) for place in _places(arguments)}
         prepared = prepare(scene, armature, options)
         result = capture_job.run(prepared.request, CancelToken(), ProgressLine(label), loader)
-        captured = finish(armature, prepared, result)
+        captured = finish(armature, prepared, result, ProgressLine(label))
         started = time.perf_counter()
         _write_scene(places)
         _write_pictures(places, armature, prepared, result.motion)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import bpy
@@ -11,6 +11,7 @@ import numpy as np
 from mathutils import Matrix, Quaternion, Vector
 
 from ..backend.motion import Motion
+from ..backend.progress import Progress
 from ..backend.rig import Rig
 from .control_plan import Chain, ControlPlan, has_controls, read_control_plan
 from .control_probe import evaluated_bones, posing, rigid
@@ -19,6 +20,8 @@ from .rig_reader import read_rig
 from .rotation_modes import channel_of, channel_values
 
 log = logging.getLogger(__name__)
+
+OnProgress = Callable[[Progress], None]
 
 _SWEEPS = 8
 _WITHIN = (1.0, 0.01)  # degrees, and share of the size: what a control rig has to keep to
@@ -58,21 +61,25 @@ class Fit:
 
 
 def write_controls(
-    armature: bpy.types.Object, plan: ControlPlan, motion: Motion, *, name: str, start_frame: float, scene_fps: float
+    armature: bpy.types.Object, plan: ControlPlan, motion: Motion, *, name: str, start_frame: float, scene_fps: float, on_progress: OnProgress | None = None
 ) -> tuple[WriteResult, Fit]:
-    """Key a motion of the plan's rig on its controls in a new action; the old one is stashed. Raises CaptureError as `write_motion` does."""
+    """Key a motion of the plan's rig on its controls in a new action; the old one is stashed. Raises CaptureError as `write_motion` does.
+
+    on_progress: hears of every frame, since Blender poses the whole rig some ten times for each.
+    """
+    on_progress = on_progress or (lambda _progress: None)
     with posing(armature):
         for bone, key, value in plan.switches:
             armature.pose.bones[bone][key] = value
         solver = _Solver(armature, plan)
-        fit = solver.run(motion)
+        fit = solver.run(motion, on_progress)
         released = [chain for chain in plan.chains if not solver.holds(chain)]
         if released:
             # the chain cannot stand so by IK: locked axes, a shared pole, or out of reach; its own keys can
             for chain in released:
                 armature.pose.bones[chain.owner].constraints[chain.constraint].influence = 0.0
             solver = _Solver(armature, plan)
-            fit = solver.run(motion)
+            fit = solver.run(motion, on_progress)
         fit = replace(fit, released=tuple(chain.owner for chain in released))
     switched = [(bone, f'["{key}"]', value) for bone, key, value in plan.switches]
     switched += [(chain.owner, f'constraints["{bpy.utils.escape_identifier(chain.constraint)}"].influence', 0.0) for chain in released]
@@ -138,10 +145,11 @@ class _Solver:
         """Whether a bone goes on from where another ends."""
         return float(np.linalg.norm(self.rig.rest[other, :3, 3] - self.rig.ends[row])) < _IN_LINE * self.rig.size
 
-    def run(self, motion: Motion) -> Fit:
+    def run(self, motion: Motion, on_progress: OnProgress) -> Fit:
         """Put every frame in turn, each from the one before."""
         for index in range(len(motion)):
             self.worst = np.maximum(self.worst, self.put(_pose(motion, index)))
+            on_progress(Progress("Posing the controls", (index + 1) / len(motion), index + 1, len(motion)))
         row = int(self.worst[0].argmax())
         return Fit(float(self.worst[0, row]), float(self.worst[1].max()), self.rig.names[row])
 

@@ -16,7 +16,7 @@ from mathutils import Vector
 from ..backend.errors import CaptureError
 from ..backend.settings import CaptureSettings
 from .blender_versions import assign_action, assigned_action
-from .control_writer import Fit, read_rig_or_controls, write_controls
+from .control_writer import Fit, OnProgress, read_rig_or_controls, write_controls
 from .diagnostics import extension_version, missing_message
 from .keyframe_writer import WriteResult, write_motion
 from .reference_reader import read_pose, read_references, reference_frames
@@ -185,20 +185,23 @@ def _check_trim(clip: Clip, settings: CaptureSettings) -> None:
         raise CaptureError(f"The trim starts at {settings.start:g} s, but '{clip.path.name}' is only {clip.duration:.2f} s long. Choose an earlier start.")
 
 
-def finish(armature: bpy.types.Object, prepared: Prepared, result: CaptureResult) -> Captured:
-    """Write the result onto the armature: the finished motion as its active action, the former one stashed on a muted NLA track."""
+def finish(armature: bpy.types.Object, prepared: Prepared, result: CaptureResult, on_progress: OnProgress | None = None) -> Captured:
+    """Write the result onto the armature: the finished motion as its active action, the former one stashed on a muted NLA track.
+
+    on_progress: hears of every frame where controls are posed, which takes a while; plain bones take no time.
+    """
     names = tuple(bone.name for bone in armature.data.bones)
     if set(names) != set(prepared.rig.names) and (prepared.controls is None or not set(names) >= set(prepared.rig.names)):
         raise CaptureError(f"The bones of '{armature.name}' were changed during the capture. Capture again.")
     name = prepared.clip.path.stem
-    written, fit = _write(armature, prepared, result.motion, name)
+    written, fit = _write(armature, prepared, result.motion, name, on_progress)
     finished, slot = assigned_action(armature)
     raw = None
     if prepared.options.keep_raw:
         # without an active action there is nothing to stash: the raw result lies beside the finished one, not below it
         assign_action(armature, None, None)
         try:
-            raw = _write(armature, prepared, result.raw, f"{name} raw")[0].action
+            raw = _write(armature, prepared, result.raw, f"{name} raw", on_progress)[0].action
         finally:
             assign_action(armature, finished, slot)
         # these hold them in the file and within reach of the panel
@@ -206,10 +209,12 @@ def finish(armature: bpy.types.Object, prepared: Prepared, result: CaptureResult
     return Captured(finished, raw, written, make_report(armature, prepared, result, finished) | _controls_report(fit))
 
 
-def _write(armature: bpy.types.Object, prepared: Prepared, motion: Motion, name: str) -> tuple[WriteResult, Fit | None]:
+def _write(
+    armature: bpy.types.Object, prepared: Prepared, motion: Motion, name: str, on_progress: OnProgress | None
+) -> tuple[WriteResult, Fit | None]:
     start, fps = prepared.options.start_frame, prepared.scene_fps
     if prepared.controls is not None:
-        return write_controls(armature, prepared.controls, motion, name=name, start_frame=start, scene_fps=fps)
+        return write_controls(armature, prepared.controls, motion, name=name, start_frame=start, scene_fps=fps, on_progress=on_progress)
     return write_motion(armature, prepared.rig, motion, prepared.request.references[0].pose, name=name, start_frame=start, scene_fps=fps), None
 
 

@@ -98,7 +98,10 @@ def test_constraints_and_drivers(rig: bpy.types.Object) -> None:
     assert {found.names[row]: control for row, control in plan.turns.items()} == {f"Segment {n}": f"Control {n}" for n in range(3)}
     assert {found.names[row]: control for row, control in plan.moves.items()} == {"Segment 0": "Control 0"}
     motion = wiggle(plan, read_pose(rig, found))
-    _, fit = write_controls(rig, plan, motion, name="wiggle", start_frame=1, scene_fps=24.0)
+    heard: list[float] = []
+    _, fit = write_controls(rig, plan, motion, name="wiggle", start_frame=1, scene_fps=24.0, on_progress=lambda progress: heard.append(progress.fraction))
+    assert len(heard) == len(motion)
+    assert heard[-1] == 1
     assert keyed_bones(rig) == {f"Control {n}" for n in range(3)}
     degrees, distance = off(rig, plan, motion)
     assert degrees < 1
