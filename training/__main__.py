@@ -9,6 +9,7 @@ COMMANDS = {
     "bake": ("data.bake", "rigs of an index to arrays"),
     "prepare": ("data.prepare", "what you bring, Truebones Zoo or Objaverse, to the same arrays"),
     "train": ("train", "train a model"),
+    "ablations": ("ablations", "train variants of the network on one small budget, and compare them"),
     "publish": ("publish", "a trained model with its card"),
     "cases": ("cases", "film rigs for the closed loop"),
     "evaluate": ("evaluate", "capture the filmed cases and measure"),

@@ -18,7 +18,8 @@ class ModelConfig:
         read-out, and of pose2rot. time_window: frames to either side that one time attention sees.
     surface_points: points off the bone's axis per bone beside head and end. closed_form: pose2rot starts from the shrunk
         Procrustes turn. carried: pose2rot answers relative to each bone's carrier, so that what it does not know stays on the carrier;
-        else with the turn itself. image_to_rot: pose2rot sees video2pose's joint features. sample_reference: prompts see features of the
+        else with the turn itself. since_reference: the answer counts from the reference's pose, else from the rest pose, as in the papers.
+        image_to_rot: pose2rot sees video2pose's joint features. sample_reference: prompts see features of the
         reference image. attention: alternating local and global joint attention, or one kind alone.
     """
 
@@ -39,6 +40,7 @@ class ModelConfig:
     surface_points: int = SURFACE_POINTS
     closed_form: bool = True
     carried: bool = True
+    since_reference: bool = True
     image_to_rot: bool = True
     sample_reference: bool = True
     attention: Literal["both", "local", "global"] = "both"

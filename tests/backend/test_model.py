@@ -133,7 +133,7 @@ def test_rotation_loss_reaches_the_image_encoder():
     assert gradient.abs().max() > 0
 
 
-OFF = [{"closed_form": False}, {"image_to_rot": False}, {"sample_reference": False}]
+OFF = [{"closed_form": False}, {"image_to_rot": False}, {"sample_reference": False}, {"carried": False}, {"since_reference": False}]
 SWITCHES = [*OFF, {"attention": "local"}, {"attention": "global"}, {"surface_points": 0}]
 
 

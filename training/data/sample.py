@@ -29,7 +29,7 @@ class SampleConfig:
 
     frames, references: counts. image_size: pixels. max_bones: larger rigs lose random leaves. rendered_share: samples whose
     references are plain renders of another clip's pose. loose_share: aligned references posed slightly wrong. surface_samples: points of the
-    skin in the truth, for models that reconstruct it (training/v1).
+    skin in the truth, for models that reconstruct it (training/v1). surface_points: of each bone, as in the model's config.
     """
 
     frames: int = 6
@@ -39,6 +39,7 @@ class SampleConfig:
     rendered_share: float = 0.12
     loose_share: float = 0.4
     surface_samples: int = 0
+    surface_points: int = SURFACE_POINTS
 
 
 @dataclass
@@ -208,7 +209,7 @@ class SampleMaker:
     def make_motion(self, rng: np.random.Generator, asset: Asset, frames: int) -> tuple[ModelInput, Truth]:
         """A clip as geometry alone, for lifting and pose2rot: no pictures, and no mask in the truth."""
         clip = asset.clips[rng.integers(len(asset.clips))]
-        body = read_body(asset.rig, SURFACE_POINTS, _thin_out(rng, asset, self.config.max_bones))
+        body = read_body(asset.rig, self.config.surface_points, _thin_out(rng, asset, self.config.max_bones))
         chosen = choose_frames(rng, clip, replace(self.config, frames=frames, references=1))
         pose, times = clip.pose[chosen].astype(np.float64), chosen / clip.fps
         points = body.points(pose)
@@ -229,7 +230,7 @@ class SampleMaker:
         config = self.config
         number = int(rng.integers(len(asset.clips)))
         clip, shown = asset.clips[number], (subject, subject.clips[number]) if subject is not None and subject is not asset else None
-        body = read_body(asset.rig, SURFACE_POINTS, _thin_out(rng, asset, config.max_bones))
+        body = read_body(asset.rig, config.surface_points, _thin_out(rng, asset, config.max_bones))
         frames = choose_frames(rng, clip, config)
         aligned = rng.random() >= config.rendered_share
         count = config.references
