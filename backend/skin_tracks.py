@@ -17,6 +17,7 @@ from .drawn import Visible, project
 from .surface import Seen, Standing, Surface
 
 _LEAST = 0.006  # error of any point, share of the crop
+_BORN = 0.01  # error of a point born on a pose that was found, and not the animator's, share of the crop
 _STEP = 0.0015  # error of a step, share of the crop
 _SLIP = 0.15  # error of a step, share of the step
 _PLAIN = 1000.0  # (grey levels a pixel)²: structure at which a step's variance is twice the least
@@ -51,6 +52,7 @@ class SkinTracks:
         self.corners, self.weights = np.zeros((0, 3), np.int64), np.zeros((0, 3))
         self.place, self.covariance = np.zeros((0, 2)), np.zeros((0, 2, 2))
         self.image: np.ndarray | None = None
+        self.found = False  # whether the next points are born on a pose that was found
 
     def look(self, standing: Standing, camera: Camera, image: np.ndarray, scale: float) -> Seen | None:
         """Where the points are in a frame (H, W, 3) that was shrunk by `scale`; None where none is left."""
@@ -128,7 +130,8 @@ class SkinTracks:
         self.corners = np.concatenate([self.corners, self.surface.triangles[visible.triangle[born]]])
         self.weights = np.concatenate([self.weights, visible.weights[born].astype(np.float64)])
         self.place = np.concatenate([self.place, place[born].astype(np.float64)])
-        self.covariance = np.concatenate([self.covariance, np.zeros((len(born), 2, 2))])
+        self.covariance = np.concatenate([self.covariance, np.tile(self.found * _BORN**2 * np.eye(2), (len(born), 1, 1))])
+        self.found = True
 
 
 def _around(crop: Crop, scale: float, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
