@@ -52,6 +52,34 @@ class Prediction:
         return start + len(found.turn)
 
 
+class _Held:
+    """The frames that were encoded last, in tensors that stay where they are: allocated anew for every window, memory would fall into pieces."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity, self.first, self.stop = capacity, 0, 0
+        self.parts: list[Tensor] = []
+
+    def add(self, encoded: tuple[Tensor, ...]) -> None:
+        """The next frames."""
+        if not self.parts:
+            self.parts = [part.new_empty(self.capacity, *part.shape[1:]) for part in encoded]
+        begin, count = self.stop - self.first, len(encoded[0])
+        for mine, part in zip(self.parts, encoded, strict=True):
+            mine[begin : begin + count] = part
+        self.stop += count
+
+    def drop(self, first: int) -> None:
+        """Frames before this one are not needed any more."""
+        shift, self.first = first - self.first, first
+        for part in self.parts if shift > 0 else []:
+            for row in range(self.stop - first):  # one by one, since source and target overlap
+                part[row] = part[row + shift]
+
+    def rows(self, low: int, high: int) -> tuple[Tensor, ...]:
+        """Some of the frames."""
+        return tuple(part[low - self.first : high - self.first] for part in self.parts)
+
+
 class Predictor:
     """One body, one primary reference, one device."""
 
@@ -72,8 +100,9 @@ class Predictor:
         tokens, fine, mask = self.model.encode_frames(cut, self.state)
         return tokens[0], fine[0], mask[0]
 
-    def decode(self, encoded: list[tuple[Tensor, Tensor, Tensor]], times: np.ndarray, sides: np.ndarray) -> ModelOutput:
-        tokens, fine, mask = (torch.stack(part)[None] for part in zip(*encoded, strict=True))
+    def decode(self, encoded: tuple[Tensor, ...], times: np.ndarray, sides: np.ndarray) -> ModelOutput:
+        """What `encode` said of some frames to the network's answer for them."""
+        tokens, fine, mask = (part[None] for part in encoded)
         x = self._input(torch.zeros(1, 3, 1, 1), times, sides)
         return self.model.decode(x, self.state, tokens, fine, mask)
 
@@ -105,8 +134,8 @@ class Predictor:
         result does not depend on how the clip is cut, and no more than a window is held.
         """
         halo = self.model.config.receptive_field
-        held: list[tuple[Tensor, Tensor, Tensor]] = []
-        first, done, count = 0, 0, 0  # of held; answered; encoded
+        held = _Held(CORE + 2 * halo + ENCODE)
+        done, count = 0, 0  # answered; encoded
         batch: list[np.ndarray] = []
         total = len(times)
         for _, image in frames:
@@ -115,7 +144,7 @@ class Predictor:
                 continue
             cancel.check()
             with torch.inference_mode():
-                held += list(zip(*self.encode(batch, crop.at(slice(count, count + len(batch)))), strict=True))
+                held.add(self.encode(batch, crop.at(slice(count, count + len(batch)))))
             count += len(batch)
             batch = []
             yield count, None
@@ -124,9 +153,8 @@ class Predictor:
                 low, high = max(done - halo, 0), min(stop + halo, total)
                 cancel.check()
                 with torch.inference_mode():
-                    out = self.decode(held[low - first : high - first], times[low:high], crop.side[low:high])
-                    found = self._prediction(out)
+                    found = self._prediction(self.decode(held.rows(low, high), times[low:high], crop.side[low:high]))
                 yield count, found.part(slice(done - low, stop - low))
                 done = stop
-                drop = max(done - halo, 0) - first
-                held, first = held[drop:], first + drop
+                with torch.inference_mode():
+                    held.drop(max(done - halo, 0))
