@@ -6,11 +6,11 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from ..backend.errors import CaptureCancelled
-from ..backend.progress import CancelToken, Progress
+from ..backend.progress import CancelToken, OnProgress, Progress
 
 if TYPE_CHECKING:
     from ..backend.capture import CaptureRequest, CaptureResult, ModelLoader
@@ -98,7 +98,7 @@ def stop_running() -> None:
 
 
 def run(
-    request: CaptureRequest, token: CancelToken, on_progress: Callable[[Progress], None], loader: ModelLoader | None = None
+    request: CaptureRequest, token: CancelToken, on_progress: OnProgress, loader: ModelLoader | None = None
 ) -> CaptureResult:
     """The whole capture in the calling thread. Raises CaptureError or CaptureCancelled."""
     from ..backend.capture import capture

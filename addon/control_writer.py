@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import bpy
@@ -11,7 +11,7 @@ import numpy as np
 from mathutils import Matrix, Quaternion, Vector
 
 from ..backend.motion import Motion
-from ..backend.progress import Progress
+from ..backend.progress import OnProgress, Progress
 from ..backend.rig import Rig
 from .control_plan import Chain, ControlPlan, has_controls, read_control_plan
 from .control_probe import evaluated_bones, posing, rigid
@@ -20,8 +20,6 @@ from .rig_reader import read_rig
 from .rotation_modes import channel_of, channel_values
 
 log = logging.getLogger(__name__)
-
-OnProgress = Callable[[Progress], None]
 
 _SWEEPS = 8
 _WITHIN = (1.0, 0.01)  # degrees, and share of the size: what a control rig has to keep to

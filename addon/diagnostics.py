@@ -83,9 +83,8 @@ def install_command() -> str:
     if bpy.app.binary_path:
         # an installed Blender's own folder is often read-only; it looks for modules in the user's scripts folder too
         words += ["--target", str(Path(bpy.utils.user_resource("SCRIPTS", path="modules")))]
-    words += missing_modules()
-    if "numpy" not in words:  # with --target, pip would bring its own, which Blender's own modules may not stand
-        words.append(f"numpy=={numpy.__version__}")
+    # and the numpy that is here: with --target, pip would bring another, which Blender's own modules may not stand
+    words += [*missing_modules(), f"numpy=={numpy.__version__}"]
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 

@@ -72,7 +72,7 @@ class CaptureProperties(bpy.types.PropertyGroup):
     refine: bpy.props.BoolProperty(
         override=OVERRIDABLE,
         name="Compare Skin",
-        description="While fitting, draw the rig and compare it with every frame too; several times slower, helps where limbs are plain and near",
+        description="While fitting, draw the rig and compare it with every frame too; twice as slow, try it where a large, plain limb goes wrong",
         default=CaptureSettings.refine,
     )
     contacts: bpy.props.BoolProperty(

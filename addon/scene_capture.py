@@ -14,9 +14,10 @@ import numpy as np
 from mathutils import Vector
 
 from ..backend.errors import CaptureError
+from ..backend.progress import OnProgress
 from ..backend.settings import CaptureSettings
 from .blender_versions import assign_action, assigned_action
-from .control_writer import Fit, OnProgress, read_rig_or_controls, write_controls
+from .control_writer import Fit, read_rig_or_controls, write_controls
 from .diagnostics import extension_version, missing_message
 from .keyframe_writer import WriteResult, write_motion
 from .reference_reader import read_pose, read_references, reference_frames

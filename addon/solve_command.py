@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ import numpy as np
 
 from ..backend.errors import CaptureError
 from ..backend.motion import Motion
-from ..backend.progress import Progress
+from ..backend.progress import OnProgress, Progress
 from ..backend.rig import Rig
 from .diagnostics import extension_version, missing_message
 from .keyframe_writer import write_motion
@@ -78,7 +77,7 @@ def options_of(arguments: argparse.Namespace, scene: bpy.types.Scene) -> SolveOp
     return SolveOptions(arguments.joints, start, reference, arguments.space, arguments.up, arguments.scale, arguments.noise)
 
 
-def solve_tracks(scene: bpy.types.Scene, armature: bpy.types.Object, options: SolveOptions, on_progress: Callable[[Progress], None]) -> Solved:
+def solve_tracks(scene: bpy.types.Scene, armature: bpy.types.Object, options: SolveOptions, on_progress: OnProgress) -> Solved:
     """Read, solve, key. Raises CaptureError; the scene is as it was until the keys are written."""
     if problem := armature_problem(armature):
         raise CaptureError(f"{problem}.")

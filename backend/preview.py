@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -19,7 +19,7 @@ from .camera import Camera
 from .errors import CaptureError
 from .kinematics import inverse_affine
 from .motion import Motion
-from .progress import CancelToken, Progress
+from .progress import CancelToken, OnProgress, Progress
 from .rasterizer import render_rig
 from .rig import Rig
 from .video import Clip
@@ -64,7 +64,7 @@ def draw_skeleton(image: np.ndarray, rig: Rig, pose: np.ndarray, camera: Camera)
 
 def write_preview(
     path: str | Path, clip: Clip, rig: Rig, motion: Motion, poses: np.ndarray, camera: Camera, *, skeleton: bool = True,
-    cancel: CancelToken | None = None, progress: Callable[[Progress], None] | None = None,
+    cancel: CancelToken | None = None, progress: OnProgress | None = None,
 ) -> None:  # fmt: skip
     """Write an MP4 (H.264): on the left the video with the bones over it, on the right the rig in the same camera over the dimmed video.
 
@@ -96,7 +96,7 @@ def write_preview(
 
 def contact_sheet(
     path: str | Path, clip: Clip, rig: Rig, motion: Motion, poses: np.ndarray, camera: Camera, *, count: int = 12, cell: int = 400,
-    cancel: CancelToken | None = None, progress: Callable[[Progress], None] | None = None,
+    cancel: CancelToken | None = None, progress: OnProgress | None = None,
 ) -> None:  # fmt: skip
     """Write a PNG of `count` frames evenly chosen, the video above, the rig laid over it below, each with its time.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .errors import CaptureCancelled
@@ -21,6 +22,9 @@ class Progress:
     fraction: float
     frames_done: int = 0
     frames_total: int = 0
+
+
+OnProgress = Callable[[Progress], None]
 
 
 class CancelToken:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from .data.sample import SampleConfig
-from .data.stream import StreamConfig, held_out_assets, training_assets
+from .data.stream import StreamConfig, training_assets
 from .train import MOTION_PARTS, TrainConfig, Trainer, validation_sets
 
 log = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ def main() -> None:
                     done = train_row(group, row, seed, args.minutes, args.baked, out)
                     (out / "done.json").write_text(json.dumps(done, indent=1))
         found = [result for path in sorted((args.out / name).glob("*/done.json")) for result in json.loads(path.read_text())]
-        for which in held_out_assets(args.baked):
+        for which in dict.fromkeys(result["set"] for result in found):
             print(f"\n{name}, {args.minutes * group.budget:g} minutes of {args.threads} thread(s), {which}\n\n{table(group, found, which)}")
 
 

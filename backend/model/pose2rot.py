@@ -84,12 +84,12 @@ class Pose2Rot(nn.Module):
     def _turn(self, x: ModelInput, careful: Tensor, bold: Tensor, answer: Tensor) -> Tensor:
         """Turns from the head's (B, T, J, 9): a correction as 6D, and how much standing still and each start is believed."""
         still = torch.eye(3, device=careful.device).expand_as(careful)
-        if not self.config.since_reference:
-            turn = matrix_from_6d(matrix_to_6d(still) + answer[..., :6])
-            turn = along_carriers(turn, x.carriers) if self.config.carried else turn
-            return turn @ x.rest_turn[:, None].transpose(-1, -2)
-        if self.config.carried:
-            careful, bold = relative_to_carrier(careful, x.carriers), relative_to_carrier(bold, x.carriers)
-        choices = torch.stack([matrix_to_6d(turn) for turn in (still, careful, bold)], -1)
-        turn = matrix_from_6d((choices * answer[..., None, 6:].softmax(-1)).sum(-1) + answer[..., :6])
-        return along_carriers(turn, x.carriers) if self.config.carried else turn
+        start = matrix_to_6d(still)
+        if self.config.since_reference:
+            if self.config.carried:
+                careful, bold = relative_to_carrier(careful, x.carriers), relative_to_carrier(bold, x.carriers)
+            choices = torch.stack([start, matrix_to_6d(careful), matrix_to_6d(bold)], -1)
+            start = (choices * answer[..., None, 6:].softmax(-1)).sum(-1)
+        turn = matrix_from_6d(start + answer[..., :6])
+        turn = along_carriers(turn, x.carriers) if self.config.carried else turn
+        return turn if self.config.since_reference else turn @ x.rest_turn[:, None].transpose(-1, -2)
