@@ -37,7 +37,7 @@ class Comparison:
 
     def look(self, standing: Standing, camera: Camera, image: np.ndarray, scale: float) -> Seen | None:
         """Compare the rig posed so with a frame (H, W, 3) that was shrunk by `scale`; None where nothing of it is in the picture."""
-        surface, visible = self.surface, self.surface.see(standing)
+        surface, visible = self.surface, standing.visible
         if not len(visible.pixel):
             return None
         extent = surface.rig.size * float(camera.scale)
@@ -50,8 +50,7 @@ class Comparison:
     def _painted(self, standing: Standing, image: np.ndarray, scale: float) -> Painted:
         size, crop = self.surface.size, standing.crop
         cut = crop_square(image, crop.center * scale, float(crop.side) * scale, size).permute(1, 2, 0).numpy()
-        depth = self.surface.see(standing).depth(standing.vertices, self.surface.triangles)
-        return Painted(cut, standing.intrinsics, standing.vertices, depth)
+        return Painted(cut, standing.intrinsics, standing.vertices, standing.visible.depth(standing.vertices, standing.triangles))
 
     def _seen(self, visible: Visible, flow: np.ndarray, error: np.ndarray, intrinsics: np.ndarray, matrix: np.ndarray) -> Seen:
         """The answer at the pixels that the refiner answers for.

@@ -13,7 +13,7 @@ import numpy as np
 
 from .body_points import Crop
 from .camera import Camera
-from .drawn import Visible, project
+from .drawn import project
 from .surface import Seen, Standing, Surface
 
 _LEAST = 0.006  # error of any point, share of the crop
@@ -71,11 +71,10 @@ class SkinTracks:
 
     def remember(self, standing: Standing, image: np.ndarray, scale: float) -> None:
         """Drop what is hidden or lost in the pose that was found for a frame, and follow what else shows of it."""
-        visible = self.surface.see(standing)
         if len(self.place):
-            self._keep(self._shown(standing, visible))
+            self._keep(self._shown(standing))
         self.image = image
-        self._seed(standing, visible, image, scale)
+        self._seed(standing, image, scale)
 
     def _step(self, image: np.ndarray, scale: float, crop: Crop) -> None:
         """Move all points from the frame before to this one, as the flow around the rig says."""
@@ -98,12 +97,12 @@ class SkinTracks:
     def _keep(self, kept: np.ndarray) -> None:
         self.corners, self.weights, self.place, self.covariance = (x[kept] for x in (self.corners, self.weights, self.place, self.covariance))
 
-    def _shown(self, standing: Standing, visible: Visible) -> np.ndarray:
+    def _shown(self, standing: Standing) -> np.ndarray:
         """(N,) points that the pose shows where they were followed to."""
-        surface, size = self.surface, self.surface.size
+        size = standing.size
         points = np.einsum("nk,nka->na", self.weights, standing.vertices[self.corners])
         posed = project(points, standing.intrinsics)
-        depth = visible.depth(standing.vertices, surface.triangles)
+        depth = standing.visible.depth(standing.vertices, standing.triangles)
         nearest = cv2.erode(np.where(np.isfinite(depth), depth, np.float32(np.finfo(np.float32).max)), np.ones((3, 3), np.uint8))
         column, row = np.clip(np.floor(posed).astype(int), 0, size - 1).T
         extent = float(np.ptp(standing.vertices, axis=0).max())
@@ -111,9 +110,9 @@ class SkinTracks:
         astray = np.linalg.norm(posed / size - place, axis=1)
         return (points[:, 2] < nearest[row, column] + _HIDDEN * extent) & (astray < _ASTRAY)
 
-    def _seed(self, standing: Standing, visible: Visible, image: np.ndarray, scale: float) -> None:
+    def _seed(self, standing: Standing, image: np.ndarray, scale: float) -> None:
         """Follow the point of most structure of every cell in which none is followed."""
-        size, crop = self.surface.size, standing.crop
+        size, crop, visible = standing.size, standing.crop, standing.visible
         place = (visible.centers / size - 0.5) * float(crop.side) + crop.center
         inside = ((place * scale > 1) & (place * scale < [image.shape[1] - 1, image.shape[0] - 1])).all(1)
         corner, end_corner = _around(crop, scale, image.shape)
@@ -127,7 +126,7 @@ class SkinTracks:
         taken[row, column] = 1
         free = cv2.dilate(taken, np.ones((_CELL, _CELL), np.uint8)).ravel()[visible.pixel] == 0
         born = first[free[first] & inside[first]]
-        self.corners = np.concatenate([self.corners, self.surface.triangles[visible.triangle[born]]])
+        self.corners = np.concatenate([self.corners, standing.triangles[visible.triangle[born]]])
         self.weights = np.concatenate([self.weights, visible.weights[born].astype(np.float64)])
         self.place = np.concatenate([self.place, place[born].astype(np.float64)])
         self.covariance = np.concatenate([self.covariance, np.tile(self.found * _BORN**2 * np.eye(2), (len(born), 1, 1))])

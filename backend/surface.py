@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -42,11 +43,20 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Standing:
-    """The skin before a camera: vertices (V, 3) in its frame, the crop around them and its intrinsics (4,), pixels of a picture of `Surface.size`."""
+    """The skin before a camera: vertices (V, 3) in its frame, triangles (F, 3), the crop around them and its intrinsics (4,), pixels of size × size."""
 
     vertices: np.ndarray
+    triangles: np.ndarray
     crop: Crop
     intrinsics: np.ndarray
+    size: int
+
+    @cached_property
+    def visible(self) -> Visible:
+        """What shows of it; drawn once, whoever asks."""
+        points, camera = torch.from_numpy(self.vertices).float()[None], torch.from_numpy(self.intrinsics).float()[None]
+        buffers = rasterize(points, torch.from_numpy(self.triangles), camera, (self.size, self.size))
+        return Visible(self.size, buffers.pixel.numpy(), buffers.triangle.numpy(), buffers.weights.numpy())
 
 
 class Surface:
@@ -85,13 +95,7 @@ class Surface:
         reach = max(camera.width, camera.height)
         if crop.side >= _LARGEST * reach or not (np.abs(crop.center - middle) < middle + crop.side / 2).all():
             return None
-        return Standing(vertices, crop, crop_camera(camera, crop, self.size))
-
-    def see(self, standing: Standing) -> Visible:
-        """What shows of it."""
-        points, camera = torch.from_numpy(standing.vertices).float()[None], torch.from_numpy(standing.intrinsics).float()[None]
-        buffers = rasterize(points, torch.from_numpy(self.triangles), camera, (self.size, self.size))
-        return Visible(self.size, buffers.pixel.numpy(), buffers.triangle.numpy(), buffers.weights.numpy())
+        return Standing(vertices, self.triangles, crop, crop_camera(camera, crop, self.size), self.size)
 
     def chiefs(self, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """(N,) bones that move points of triangles' corners (N, 3) most."""

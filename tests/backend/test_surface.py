@@ -73,7 +73,7 @@ def test_the_rig_is_drawn_where_it_stands_in_the_colours_of_its_pictures(posed, 
     standing = surface.stand(rotations, heads, camera)
     eye = Comparison(surface, standing, track.reference, refiner)
     eye.remember(standing, red, 1.0)
-    drawn = draw(surface.see(standing), standing.vertices, surface.triangles, (eye.first, eye.last), rig.size)
+    drawn = draw(standing.visible, standing.vertices, surface.triangles, (eye.first, eye.last), rig.size)
     assert drawn.shape == (CHANNELS, 128, 128)
     covered = drawn[4 * PAINTS] > 0
     assert 0.02 < covered.mean() < 0.9
@@ -153,10 +153,10 @@ def test_a_point_that_the_pose_hides_or_leaves_is_given_up(posed):
     eye.remember(surface.stand(rotations, heads, camera), image, 1.0)
     born = len(eye.place)
     behind = surface.stand(rotations @ np.diag([-1.0, -1.0, 1.0]), heads, camera)  # turned round: the skin that showed is behind
-    assert eye._shown(behind, surface.see(behind)).sum() < 0.5 * born
+    assert eye._shown(behind).sum() < 0.5 * born
     eye.place = eye.place + 0.2 * float(behind.crop.side)
     same = surface.stand(rotations, heads, camera)
-    assert not eye._shown(same, surface.see(same)).any()
+    assert not eye._shown(same).any()
 
 
 def test_a_window_peaks_where_the_same_is():
