@@ -20,7 +20,7 @@ from .settings import CaptureSettings
 from .turns import motion_from_turns, turns_from_rotations
 
 _CHUNK = 512  # frames whose points are worked out at once
-_SAID = ("turn", "uv", "error", "weight", "places", "chances")
+_SAID = ("turn", "uv", "error", "weight", "places", "chances", "mask")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +28,8 @@ class Track:
     """A stretch of frames answered from one reference.
 
     reference_crop, crop: the reference's window (one) and the frames' (T,). camera: of one time or of T. times: (T,).
-    turn: (T, J, 3, 3), uv: (T, J, K, 2) crop units, error: (T, J), weight: (T, J, K), places: (T, J, K, M, 2), chances: (T, J, K, M) as in
-        predictor.Prediction (None: the turns are final), J driven bones.
+    turn: (T, J, 3, 3), uv: (T, J, K, 2) crop units, error: (T, J), weight: (T, J, K), places: (T, J, K, M, 2), chances: (T, J, K, M), mask: (T, h, w)
+        as in predictor.Prediction (None: the turns are final), J driven bones.
     """
 
     reference: Reference
@@ -43,6 +43,7 @@ class Track:
     weight: np.ndarray
     places: np.ndarray | None = None
     chances: np.ndarray | None = None
+    mask: np.ndarray | None = None
 
     def rotations(self, body: Body) -> np.ndarray:
         """(T, J, 3, 3) orientations of the driven bones, armature frame."""

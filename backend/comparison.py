@@ -10,7 +10,7 @@ from .crop import crop_square
 from .drawn import Painted, Visible, draw
 from .model.refiner import Refiner
 from .reference import Reference
-from .surface import Seen, Standing, Surface
+from .surface import Seen, Shot, Standing, Surface
 
 _LEFT = 0.5  # share of a likelihood below which it says nothing
 
@@ -31,18 +31,18 @@ class Comparison:
         """Paint the rig with the reference alone."""
         self.last = self.first
 
-    def remember(self, standing: Standing, image: np.ndarray, scale: float) -> None:
-        """Paint the rig with a frame (H, W, 3), shrunk by `scale`, for which its pose was found, when it looks at the next one."""
-        self.last = self._painted(standing, image, scale)
+    def remember(self, standing: Standing, shot: Shot) -> None:
+        """Paint the rig with a frame for which its pose was found, when it looks at the next one."""
+        self.last = self._painted(standing, shot.image, shot.scale)
 
-    def look(self, standing: Standing, camera: Camera, image: np.ndarray, scale: float) -> Seen | None:
-        """Compare the rig posed so with a frame (H, W, 3) that was shrunk by `scale`; None where nothing of it is in the picture."""
+    def look(self, standing: Standing, camera: Camera, shot: Shot) -> Seen | None:
+        """Compare the rig posed so with a frame; None where nothing of it is in the picture."""
         surface, visible = self.surface, standing.visible
         if not len(visible.pixel):
             return None
         extent = surface.rig.size * float(camera.scale)
         drawn = torch.from_numpy(draw(visible, standing.vertices, surface.triangles, (self.first, self.last), extent))
-        frame = crop_square(image, standing.crop.center * scale, float(standing.crop.side) * scale, surface.size).float() / 255 - 0.5
+        frame = crop_square(shot.image, standing.crop.center * shot.scale, float(standing.crop.side) * shot.scale, surface.size).float() / 255 - 0.5
         with torch.inference_mode():
             flow, log_error, _ = self.refiner(drawn[None].to(self.device), frame[None].to(self.device))
         return self._seen(visible, flow[0].cpu().numpy(), log_error[0].cpu().exp().numpy(), standing.intrinsics, camera.from_armature)

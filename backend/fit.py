@@ -36,7 +36,7 @@ from .model.refiner import Refiner
 from .rig import Rig
 from .skin_tracks import SkinTracks
 from .steady import steady
-from .surface import Seen, Standing, Surface
+from .surface import Seen, Shot, Standing, Surface
 
 _DAMPING = 1e-6
 _CHUNK = 64  # frames posed at once
@@ -100,6 +100,7 @@ class _Fit:
         self.corner = torch.from_numpy(track.crop.center - np.asarray(track.crop.side)[:, None] / 2)
         self.side = torch.from_numpy(np.asarray(track.crop.side, np.float64))
         self.camera = track.camera
+        self.mask, self.crop = track.mask, track.crop
         matrix = np.broadcast_to(track.camera.from_armature, (frames, 4, 4)).copy()
         matrix[:, :3, :3] *= rig.size
         self.matrix = torch.from_numpy(matrix)
@@ -154,17 +155,17 @@ class _Fit:
         for eye in self.eyes:
             eye.forget()
 
-    def compare(self, state: _State, part: slice, picture: np.ndarray, scale: float) -> list[Seen]:
+    def compare(self, state: _State, part: slice, shot: Shot) -> list[Seen]:
         """Where the skin is seen in a part's one frame."""
         standing, camera = self._standing(state, part)
-        return [] if standing is None else [seen for eye in self.eyes if (seen := eye.look(standing, camera, picture, scale)) is not None]
+        return [] if standing is None else [seen for eye in self.eyes if (seen := eye.look(standing, camera, shot)) is not None]
 
-    def remember(self, state: _State, part: slice, picture: np.ndarray, scale: float) -> None:
+    def remember(self, state: _State, part: slice, shot: Shot) -> None:
         """What the skin looks like in a part's one frame, for the next."""
         standing, _ = self._standing(state, part)
         if standing is not None:
             for eye in self.eyes:
-                eye.remember(standing, picture, scale)
+                eye.remember(standing, shot)
 
     def _standing(self, state: _State, part: slice) -> tuple[Standing | None, Camera]:
         rotations, heads = self.pose(state, part)
@@ -271,11 +272,11 @@ def fit(
 def _outward(problem: _Fit, state: _State, seed: int, pictures: Iterator[np.ndarray] | None, scale: float) -> Iterator[float]:
     """From the reference's frame to either end of the stretch, each frame from the pose before it."""
     frames, settings, done = len(state.angles), problem.settings, 0
-    first: np.ndarray | None = None  # the reference's picture, from which both ways start
+    first: Shot | None = None  # the reference's frame, from which both ways start
     for path in (range(seed, frames), range(seed - 1, -1, -1)):
         problem.forget()
         if first is not None:
-            problem.remember(state, slice(seed, seed + 1), first, scale)
+            problem.remember(state, slice(seed, seed + 1), first)
         angles, shift = torch.zeros_like(state.angles[:1]), torch.zeros_like(state.shift[:1])
         speed, before = torch.zeros_like(angles), seed
         for frame in path:
@@ -283,16 +284,16 @@ def _outward(problem: _Fit, state: _State, seed: int, pictures: Iterator[np.ndar
             gap = (problem.times[part] - problem.times[before]).abs().clamp(min=_LEAST_GAP)
             expected = angles + settings.onward * speed * gap
             state.angles[part], state.shift[part] = expected, shift
-            picture = next(pictures) if pictures is not None else None
-            first = picture if first is None else first
+            shot = None if pictures is None else Shot(next(pictures), scale, problem.mask[frame], problem.crop.at(frame))
+            first = shot if first is None else first
             for _ in range(settings.looks):
                 goal = problem.look(state, part)
-                seen = [] if picture is None else problem.compare(state, part, picture, scale)
+                seen = [] if shot is None else problem.compare(state, part, shot)
                 for _ in range(_STEPS):
                     problem.refine(state, part, goal, seen, expected, shift, gap)
             problem.know(state, part, gap)
-            if picture is not None:
-                problem.remember(state, part, picture, scale)
+            if shot is not None:
+                problem.remember(state, part, shot)
             if frame != before:
                 speed = (state.angles[part] - angles) / gap
             angles, shift, before, done = state.angles[part].clone(), state.shift[part].clone(), frame, done + 1

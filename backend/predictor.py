@@ -27,7 +27,7 @@ CORE = 64  # frames that a window answers for; the halo of the receptive field i
 class Prediction:
     """What the network says of T frames: turn (T, J, 3, 3) in view frames since the reference, uv (T, J, K, 2) crop units,
     error (T, J) expected head error over the rig's size, weight (T, J, K) how surely each point was found; places (T, J, K, M, 2) crop units
-    and chances (T, J, K, M) of where else it may be, the likeliest first."""
+    and chances (T, J, K, M) of where else it may be, the likeliest first; mask (T, h, w) of 255 how surely the crop shows the subject there."""
 
     turn: np.ndarray
     uv: np.ndarray
@@ -35,6 +35,7 @@ class Prediction:
     weight: np.ndarray
     places: np.ndarray
     chances: np.ndarray
+    mask: np.ndarray
 
     def part(self, rows: slice) -> Prediction:
         """Some of the frames."""
@@ -125,7 +126,8 @@ class Predictor:
         inside = ((uv > -0.1) & (uv < 1.1)).all(-1)
         weight = certainty * mask * inside
         said = (value.float().cpu().numpy() for value in (out.turn[0], uv, error, weight))
-        return Prediction(*said, *(value.half().cpu().numpy() for value in (places, chances * mask[..., None])))
+        shown = (255 * torch.sigmoid(out.mask_logits[0].float())).round().byte().cpu().numpy()
+        return Prediction(*said, *(value.half().cpu().numpy() for value in (places, chances * mask[..., None])), shown)
 
     def windows(self, frames: Iterator[tuple[int, np.ndarray]], crop: Crop, times: np.ndarray, cancel: CancelToken) -> Iterator[tuple[int, Prediction | None]]:
         """Stream frames (index into crop and times, picture) and yield (frames encoded so far, a stretch of predictions or None).

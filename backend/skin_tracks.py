@@ -14,7 +14,7 @@ import numpy as np
 from .body_points import Crop
 from .camera import Camera
 from .drawn import project
-from .surface import Seen, Standing, Surface
+from .surface import Seen, Shot, Standing, Surface
 
 _LEAST = 0.006  # error of any point, share of the crop
 _BORN = 0.01  # error of a point born on a pose that was found, and not the animator's, share of the crop
@@ -25,6 +25,7 @@ _CLEAR = 0.1  # share of the best information below which a point says nothing
 _AGREE = (0.5, 0.1)  # flow there and back: pixels, and share of the step
 _ASTRAY = 0.05  # of the crop: farther from the pose, a point is lost
 _HIDDEN = 0.02  # of the skin's extent: farther behind what shows, a point is hidden
+_SUBJECT, _KEPT = 0.5, 0.2  # how surely the mask must show the subject at a point that is born, and at one that lives on
 _CELL = 3  # pixels of the drawn rig, in each of which one point is followed
 _ROOM = 1.25  # of the crop: flow is worked out within this
 _SMALLEST = 64  # pixels
@@ -54,10 +55,10 @@ class SkinTracks:
         self.image: np.ndarray | None = None
         self.found = False  # whether the next points are born on a pose that was found
 
-    def look(self, standing: Standing, camera: Camera, image: np.ndarray, scale: float) -> Seen | None:
-        """Where the points are in a frame (H, W, 3) that was shrunk by `scale`; None where none is left."""
-        if self.image is not None and image is not self.image:
-            self._step(image, scale, standing.crop)
+    def look(self, standing: Standing, camera: Camera, shot: Shot) -> Seen | None:
+        """Where the points are in a frame; None where none is left."""
+        if self.image is not None and shot.image is not self.image:
+            self._step(shot.image, shot.scale, standing.crop)
         if not len(self.place):
             return None
         surface, crop = self.surface, standing.crop
@@ -69,12 +70,12 @@ class SkinTracks:
         share = (clear > 0) / np.maximum(np.bincount(chief, clear, len(surface.rig)), _FEW)[chief]
         return Seen(self.corners, self.weights, target, information, share, standing.intrinsics / surface.size, camera.from_armature)
 
-    def remember(self, standing: Standing, image: np.ndarray, scale: float) -> None:
+    def remember(self, standing: Standing, shot: Shot) -> None:
         """Drop what is hidden or lost in the pose that was found for a frame, and follow what else shows of it."""
         if len(self.place):
-            self._keep(self._shown(standing))
-        self.image = image
-        self._seed(standing, image, scale)
+            self._keep(self._shown(standing) & (shot.subject(self.place) > _KEPT))
+        self.image = shot.image
+        self._seed(standing, shot)
 
     def _step(self, image: np.ndarray, scale: float, crop: Crop) -> None:
         """Move all points from the frame before to this one, as the flow around the rig says."""
@@ -110,11 +111,13 @@ class SkinTracks:
         astray = np.linalg.norm(posed / size - place, axis=1)
         return (points[:, 2] < nearest[row, column] + _HIDDEN * extent) & (astray < _ASTRAY)
 
-    def _seed(self, standing: Standing, image: np.ndarray, scale: float) -> None:
+    def _seed(self, standing: Standing, shot: Shot) -> None:
         """Follow the point of most structure of every cell in which none is followed."""
         size, crop, visible = standing.size, standing.crop, standing.visible
+        image, scale = shot.image, shot.scale
         place = (visible.centers / size - 0.5) * float(crop.side) + crop.center
         inside = ((place * scale > 1) & (place * scale < [image.shape[1] - 1, image.shape[0] - 1])).all(1)
+        inside &= shot.subject(place) > _SUBJECT
         corner, end_corner = _around(crop, scale, image.shape)
         structure = _structure(_grey(image[corner[1] : end_corner[1], corner[0] : end_corner[0]]))
         strength = _sample(structure, place * scale - corner)[:, [0, 2]].sum(1)

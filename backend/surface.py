@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -39,6 +40,21 @@ class Seen:
     share: np.ndarray
     intrinsics: np.ndarray
     matrix: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """A frame: its picture (H, W, 3), shrunk by `scale`, and how surely (h, w), of 255, a window of it shows the subject."""
+
+    image: np.ndarray
+    scale: float
+    mask: np.ndarray
+    window: Crop
+
+    def subject(self, places: np.ndarray) -> np.ndarray:
+        """(N,) how surely, 0..1, the subject is at places (N, 2), pixels of the clip; as at the window's border beyond it."""
+        x, y = (((places - self.window.center) / self.window.side + 0.5) * len(self.mask) - 0.5).astype(np.float32).T[:, :, None]
+        return cv2.remap(self.mask, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0] / 255
 
 
 @dataclass(frozen=True, eq=False)

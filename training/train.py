@@ -189,8 +189,8 @@ class Trainer:
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
         return {name: float(value.detach()) for name, value in terms.items()} | {"loss": float(loss.detach()), "norm": float(norm)}, stop
 
-    def run(self, minutes: float, decay: bool, sets: Mapping[str, list[Any]], workers: int) -> None:
-        """Train for a wall-clock budget; with `decay` the rate falls to a twentieth over it."""
+    def run(self, minutes: float, decay: bool, sets: Mapping[str, list[Any]], workers: int, steps: int = 0) -> None:
+        """Train for a wall-clock budget, or until the run has `steps` steps; with `decay` the rate falls to a twentieth over it."""
         config = self.config
         loader = DataLoader(self.stream(), batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
         begin, spent, count = time.monotonic(), self.seconds, 0
@@ -198,7 +198,7 @@ class Trainer:
         counts: dict[str, int] = defaultdict(int)
         last = begin
         for batch in loader:
-            done = (time.monotonic() - begin) / (60 * minutes)
+            done = (self.step + 1) / steps if steps else (time.monotonic() - begin) / (60 * minutes)
             rate = config.learning_rate * min(1.0, (self.step + 1) / config.warmup) * (max(0.05, 1 - done) if decay else 1.0)
             terms, stop = self.train_step(batch, rate, done >= 1)
             for name, value in terms.items():
