@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -211,17 +211,23 @@ def _follow(
     from .subject import find, follow, smooth_crops
 
     clip, frames = request.clip, plan.frames
-    centers, sides, certainty = np.zeros((len(frames), 2)), np.ones(len(frames)), np.zeros(len(frames))
+    rows: list[int] = []
+    seen: list[tuple[float, ...]] = []  # centre, side, certainty
     with clock.stage("follow"):
         start = plan.start if plan.reference.time is not None or request.settings.crop else find(predictor, clip, plan.start, plan.seed)
     steps = follow(predictor, clip, start, plan.seed, frames, cancel)
-    for count in range(1, len(frames) + 1):
+    while True:
         with clock.stage("follow"):
-            index, center, side, sure = next(steps)
-        row = index - frames.start
-        centers[row], sides[row], certainty[row] = center, side, sure
+            step = next(steps, None)
+        if step is None:
+            break
+        index, center, side, sure = step
+        rows.append(index - frames.start)
+        seen.append((*center, side, sure))
+        count = abs(index - plan.seed) + (index < plan.seed) * (frames.stop - plan.seed)
         yield Progress("Following the subject", done + _STAGES["follow"] * part * count / len(frames), count, len(frames))
-    return smooth_crops(clip.times[frames.start : frames.stop], centers, sides, certainty)
+    x, y, sides, certainty = np.array(seen).T
+    return smooth_crops(clip.times[frames.start : frames.stop], np.array(rows), np.stack([x, y], 1), sides, certainty)
 
 
 def _predict(
@@ -261,14 +267,15 @@ def _fitted(
 
     pictures = outward(request.clip, plan.seed, plan.frames)
     steps = fit(request.rig, body, track, plan.seed - plan.frames.start, refiner=refiner, pictures=pictures, scale=shrinking(request.clip))
-    while True:
-        cancel.check()
-        with clock.stage("fit"), one_thread():
-            try:
-                share = next(steps)
-            except StopIteration as end:
-                return cast(Track, end.value)
-        yield Progress("Fitting the rig", done + _STAGES["fit"] * part * share)
+    with one_thread(), closing(steps):  # all the while, for optical flow goes on beside it
+        while True:
+            cancel.check()
+            with clock.stage("fit"):
+                try:
+                    share = next(steps)
+                except StopIteration as end:
+                    return cast(Track, end.value)
+            yield Progress("Fitting the rig", done + _STAGES["fit"] * part * share)
 
 
 def _finish(request: CaptureRequest, raw: Motion) -> Motion:

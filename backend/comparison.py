@@ -31,6 +31,9 @@ class Comparison:
         """Paint the rig with the reference alone."""
         self.last = self.first
 
+    def close(self) -> None:
+        """Nothing is left running."""
+
     def remember(self, standing: Standing, shot: Shot) -> None:
         """Paint the rig with a frame for which its pose was found, when it looks at the next one."""
         self.last = self._painted(standing, shot.image, shot.scale)

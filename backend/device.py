@@ -24,6 +24,12 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether this CPU multiplies in bfloat16, for which pictures are exact enough; where it does not, bfloat16 would be slower."""
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every PyTorch
+    return device.type == "cpu" and any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
 def seed_everything() -> None:
     """A capture draws nothing at random; fixing the seed keeps that true of whatever a library draws."""
     torch.manual_seed(0)

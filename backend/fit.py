@@ -150,10 +150,27 @@ class _Fit:
         if refiner is not None:
             self.eyes.append(Comparison(self.surface, start, track.reference, refiner, self.settings.sight, self.settings.usual))
 
+    def close(self) -> None:
+        """End what the eyes left running."""
+        for eye in self.eyes:
+            eye.close()
+
     def forget(self) -> None:
         """What the skin looked like in the frame before."""
         for eye in self.eyes:
             eye.forget()
+
+    def shots(self, path: range, pictures: Iterator[np.ndarray] | None, scale: float) -> Iterator[Shot]:
+        """A way's frames, each with a look at the next one's picture."""
+        if pictures is None or not len(path):
+            return
+        assert self.mask is not None
+        image = next(pictures)
+        for frame in path:
+            after = next(pictures) if frame != path[-1] else None
+            yield Shot(image, after, scale, self.mask[frame], self.crop.at(frame))
+            if after is not None:
+                image = after
 
     def compare(self, state: _State, part: slice, shot: Shot) -> list[Seen]:
         """Where the skin is seen in a part's one frame."""
@@ -263,7 +280,10 @@ def fit(
     if pictures is not None:
         problem.watch(rig, track, refiner)
     state = problem.start()
-    yield from _outward(problem, state, seed, pictures if problem.eyes else None, scale)
+    try:
+        yield from _outward(problem, state, seed, pictures if problem.eyes else None, scale)
+    finally:
+        problem.close()
     state.angles = steady(problem.times, state.angles, problem.known, seed, settings.surge)
     parts = [slice(k, k + _CHUNK) for k in range(0, len(track.times), _CHUNK)]
     return replace(track, turn=np.concatenate([track.part(part).turns(body, problem.pose(state, part)[0].numpy()[:, body.bones]) for part in parts]))
@@ -274,6 +294,7 @@ def _outward(problem: _Fit, state: _State, seed: int, pictures: Iterator[np.ndar
     frames, settings, done = len(state.angles), problem.settings, 0
     first: Shot | None = None  # the reference's frame, from which both ways start
     for path in (range(seed, frames), range(seed - 1, -1, -1)):
+        shots = problem.shots(path, pictures, scale)
         problem.forget()
         if first is not None:
             problem.remember(state, slice(seed, seed + 1), first)
@@ -284,7 +305,7 @@ def _outward(problem: _Fit, state: _State, seed: int, pictures: Iterator[np.ndar
             gap = (problem.times[part] - problem.times[before]).abs().clamp(min=_LEAST_GAP)
             expected = angles + settings.onward * speed * gap
             state.angles[part], state.shift[part] = expected, shift
-            shot = None if pictures is None else Shot(next(pictures), scale, problem.mask[frame], problem.crop.at(frame))
+            shot = next(shots, None)
             first = shot if first is None else first
             for _ in range(settings.looks):
                 goal = problem.look(state, part)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .body_points import Body, Crop
 from .crop import crops
+from .device import fast_bfloat16
 from .model.batch import ModelInput, ModelOutput
 from .model.network import ReferenceState, Video2Pose2Rot
 from .model.prepare import PosedCrop, model_input
@@ -86,7 +87,7 @@ class Predictor:
 
     def __init__(self, model: Video2Pose2Rot, body: Body, references: list[PosedCrop], device: torch.device) -> None:
         self.model, self.body, self.references, self.device = model, body, references, device
-        self.size = model.config.image_size
+        self.size, self.rough = model.config.image_size, fast_bfloat16(device)
         self.graph = skeleton_graph(body.carriers)
         with torch.inference_mode():
             empty = torch.zeros(1, 3, 1, 1)
@@ -98,8 +99,11 @@ class Predictor:
     def encode(self, images: list[np.ndarray], crop: Crop) -> tuple[Tensor, Tensor, Tensor]:
         """Pictures (H, W, 3) through crops (T,) to tokens, fine maps and mask logits, each (T, …)."""
         cut = crops(images, crop.center, crop.side, self.size).to(self.device).float()[None] / 255
-        tokens, fine, mask = self.model.encode_frames(cut, self.state)
-        return tokens[0], fine[0], mask[0]
+        # of pictures alone: poses would differ with the rig's bone axes by more than rounding
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.rough):
+            encoded = self.model.encode_frames(cut, self.state)
+        tokens, fine, mask = (part[0].float() for part in encoded)
+        return tokens, fine, mask
 
     def decode(self, encoded: tuple[Tensor, ...], times: np.ndarray, sides: np.ndarray) -> ModelOutput:
         """What `encode` said of some frames to the network's answer for them."""
@@ -125,9 +129,9 @@ class Predictor:
         uv, error = out.uv[0].float(), out.log_error[0].float().exp()
         inside = ((uv > -0.1) & (uv < 1.1)).all(-1)
         weight = certainty * mask * inside
-        said = (value.float().cpu().numpy() for value in (out.turn[0], uv, error, weight))
-        shown = (255 * torch.sigmoid(out.mask_logits[0].float())).round().byte().cpu().numpy()
-        return Prediction(*said, *(value.half().cpu().numpy() for value in (places, chances * mask[..., None])), shown)
+        shown = (255 * out.mask_logits[0].float().sigmoid()).round().byte()
+        said = [value.float() for value in (out.turn[0], uv, error, weight)] + [value.half() for value in (places, chances * mask[..., None])] + [shown]
+        return Prediction(*(value.cpu().numpy() for value in said))
 
     def windows(self, frames: Iterator[tuple[int, np.ndarray]], crop: Crop, times: np.ndarray, cancel: CancelToken) -> Iterator[tuple[int, Prediction | None]]:
         """Stream frames (index into crop and times, picture) and yield (frames encoded so far, a stretch of predictions or None).

@@ -14,6 +14,7 @@ import numpy as np
 from .body_points import Crop
 from .camera import Camera
 from .drawn import project
+from .flow import FlowWorker
 from .surface import Seen, Shot, Standing, Surface
 
 _LEAST = 0.006  # error of any point, share of the crop
@@ -27,9 +28,6 @@ _ASTRAY = 0.05  # of the crop: farther from the pose, a point is lost
 _HIDDEN = 0.02  # of the skin's extent: farther behind what shows, a point is hidden
 _SUBJECT, _KEPT = 0.5, 0.2  # how surely the mask must show the subject at a point that is born, and at one that lives on
 _CELL = 3  # pixels of the drawn rig, in each of which one point is followed
-_ROOM = 1.25  # of the crop: flow is worked out within this
-_SMALLEST = 64  # pixels
-_PATCHES = 16  # pixels that flow needs at least
 _FEW = 3.0  # points that a bone needs to count fully
 
 
@@ -40,12 +38,7 @@ class SkinTracks:
     """
 
     def __init__(self, surface: Surface) -> None:
-        self.surface = surface
-        self.flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        # at full size; and no smoothing of the flow, which on plain skin makes too little of the motion
-        self.flow.setFinestScale(0)
-        self.flow.setPatchStride(4)
-        self.flow.setVariationalRefinementIterations(0)
+        self.surface, self.worker = surface, FlowWorker()
         self.forget()
 
     def forget(self) -> None:
@@ -53,12 +46,19 @@ class SkinTracks:
         self.corners, self.weights = np.zeros((0, 3), np.int64), np.zeros((0, 3))
         self.place, self.covariance = np.zeros((0, 2)), np.zeros((0, 2, 2))
         self.image: np.ndarray | None = None
+        self.worker.drop()
         self.found = False  # whether the next points are born on a pose that was found
+
+    def close(self) -> None:
+        """End its threads."""
+        self.worker.close()
 
     def look(self, standing: Standing, camera: Camera, shot: Shot) -> Seen | None:
         """Where the points are in a frame; None where none is left."""
         if self.image is not None and shot.image is not self.image:
-            self._step(shot.image, shot.scale, standing.crop)
+            self._step(shot, standing.crop)
+        if shot.after is not None and not self.worker.began(shot.image, shot.after):
+            self.worker.begin(shot.image, shot.after, shot.scale, standing.crop)  # it is ready when this frame's pose is found
         if not len(self.place):
             return None
         surface, crop = self.surface, standing.crop
@@ -77,22 +77,22 @@ class SkinTracks:
         self.image = shot.image
         self._seed(standing, shot)
 
-    def _step(self, image: np.ndarray, scale: float, crop: Crop) -> None:
+    def _step(self, shot: Shot, crop: Crop) -> None:
         """Move all points from the frame before to this one, as the flow around the rig says."""
         assert self.image is not None
-        corner, end_corner = _around(crop, scale, image.shape)
-        if min(end_corner - corner) < _PATCHES:
+        if not self.worker.began(self.image, shot.image):
+            self.worker.begin(self.image, shot.image, shot.scale, crop)
+        flow = self.worker.take()
+        if flow is None:
             self.forget()
             return
-        then, now = (_grey(picture[corner[1] : end_corner[1], corner[0] : end_corner[0]]) for picture in (self.image, image))
-        onward, back = (self.flow.calc(*pair, np.zeros((*then.shape, 2), np.float32)) for pair in ((then, now), (now, then)))
-        start = self.place * scale - corner
-        step = _sample(onward, start)
+        start = self.place * shot.scale - flow.then.corner
+        step = _sample(flow.onward, start)
         end = start + step
-        away = np.linalg.norm(step + _sample(back, end), axis=1)
-        self.covariance = self.covariance + _spread(_structure(then), start, step, float(crop.side) * scale)
-        self.place, self.image = (end + corner) / scale, image
-        within = ((np.minimum(start, end) >= 0) & (np.maximum(start, end) < end_corner - corner)).all(1)
+        away = np.linalg.norm(step + _sample(flow.back, end), axis=1)
+        self.covariance = self.covariance + _spread(flow.then.structure, start, step, float(crop.side) * shot.scale)
+        self.place, self.image = (end + flow.then.corner) / shot.scale, shot.image
+        within = ((np.minimum(start, end) >= 0) & (np.maximum(start, end) < flow.then.grey.shape[::-1])).all(1)
         self._keep(within & (away < _AGREE[0] + _AGREE[1] * np.linalg.norm(step, axis=1)))
 
     def _keep(self, kept: np.ndarray) -> None:
@@ -118,9 +118,8 @@ class SkinTracks:
         place = (visible.centers / size - 0.5) * float(crop.side) + crop.center
         inside = ((place * scale > 1) & (place * scale < [image.shape[1] - 1, image.shape[0] - 1])).all(1)
         inside &= shot.subject(place) > _SUBJECT
-        corner, end_corner = _around(crop, scale, image.shape)
-        structure = _structure(_grey(image[corner[1] : end_corner[1], corner[0] : end_corner[0]]))
-        strength = _sample(structure, place * scale - corner)[:, [0, 2]].sum(1)
+        part = self.worker.part(image, scale, crop)
+        strength = _sample(part.structure, place * scale - part.corner)[:, [0, 2]].sum(1)
         cell = visible.pixel // size // _CELL * size + visible.pixel % size // _CELL
         order = np.lexsort((-strength, cell))
         first = order[np.unique(cell[order], return_index=True)[1]]
@@ -136,18 +135,6 @@ class SkinTracks:
         self.found = True
 
 
-def _around(crop: Crop, scale: float, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Corners (2,) of the part of a picture, shrunk by `scale`, in which the rig may move; never less than a patch needs."""
-    size = np.array([shape[1], shape[0]])
-    half = max(float(crop.side) * scale * _ROOM / 2, _SMALLEST / 2)
-    low = np.clip(np.floor(crop.center * scale - half), 0, np.maximum(size - _SMALLEST, 0)).astype(int)
-    return low, np.minimum(np.maximum(np.ceil(crop.center * scale + half).astype(int), low + _SMALLEST), size)
-
-
-def _grey(picture: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY)
-
-
 def _sample(picture: np.ndarray, place: np.ndarray) -> np.ndarray:
     """(N, C) of a picture (H, W, C) at places (N, 2) in pixels, whose centres are at halves."""
     if not len(place):
@@ -155,13 +142,6 @@ def _sample(picture: np.ndarray, place: np.ndarray) -> np.ndarray:
     x, y = (place - 0.5).astype(np.float32).T[:, :, None]
     channels = (np.ascontiguousarray(picture[..., k]) for k in range(picture.shape[2]))
     return np.concatenate([cv2.remap(c, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for c in channels], 1).astype(np.float64)
-
-
-def _structure(grey: np.ndarray) -> np.ndarray:
-    """(H, W, 3) float32 structure tensor xx, xy, yy, (grey levels a pixel)²."""
-    smooth = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 0.7)
-    x, y = (cv2.Sobel(smooth, cv2.CV_32F, *axis, ksize=3) / 8 for axis in ((1, 0), (0, 1)))
-    return np.stack([cv2.GaussianBlur(product, (0, 0), 1.5) for product in (x * x, x * y, y * y)], -1)
 
 
 def _spread(structure: np.ndarray, start: np.ndarray, step: np.ndarray, side: float) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from .predictor import Predictor
 from .progress import CancelToken
 from .video import Clip
 
-GROUP = 4  # frames that share one crop while following
+_LOOKS = 2  # at frames that share one crop while following
+_RATE = 12.0  # looks a second: a crop needs no more
 _READ = 48  # frames held at once while reading backwards
 _PICTURE = 640  # following needs no more pixels than this on the long side
 _GROW = 1.25  # a crop's side may change by this factor from group to group
@@ -25,19 +26,21 @@ def follow(
 ) -> Iterator[tuple[int, np.ndarray, float, float]]:
     """Follow the subject from frame `seed`, where its crop is `start`, through all `frames`, onward and then backward.
 
-    Yields (index, center (2,), side, certainty) for every frame, in the order of following. Each group of frames is looked at through the
-    crop that the group before ended with, moved on by its drift.
+    Yields (index, center (2,), side, certainty) for the frames that were looked at, about twelve a second and both ends, in the order of
+    following. Each group of them is looked at through the crop that the group before ended with, moved on by its drift.
     """
     reference = predictor.references[0]
     shape = reference.uv[predictor.body.mask] if np.isfinite(reference.time) else None
-    for indices, reverse in ((range(seed, frames.stop), False), (range(seed - 1, frames.start - 1, -1), True)):
-        center, side, drift = start.center.copy(), float(start.side), np.zeros(2)
-        for group in _groups(clip, indices, reverse):
+    stride = max(1, round(clip.fps / _RATE))
+    for indices in _ways(seed, frames):
+        center, side, drift, last = start.center.copy(), float(start.side), np.zeros(2), 0.0
+        for group in _looks(clip, indices, seed, stride):
             cancel.check()
             numbers = [index for index, _ in group]
-            count = len(numbers)
-            middle = center + drift * (count + 1) / 2
-            crop = Crop(np.tile(middle, (count, 1)), np.full(count, side))
+            ahead = np.abs(np.array(numbers) - seed) / stride - last  # looks since the crop's place was known
+            last += float(ahead[-1])
+            middle = center + drift * float(ahead.mean())
+            crop = Crop(np.tile(middle, (len(numbers), 1)), np.full(len(numbers), side))
             uv, weight = predictor.locate([image for _, image in group], clip.times[numbers], crop, shrinking(clip))
             certainty = weight.mean(1)
             if shape is not None:
@@ -45,12 +48,11 @@ def follow(
             seen = crop_around(crop.to_pixels(uv))
             for k, index in enumerate(numbers):
                 yield index, seen.center[k], float(seen.side[k]), float(certainty[k])
-            new_center = seen.center[-min(count, 2) :].mean(0)
             trust = float(np.clip(certainty[-1] * 2, 0, 1))
-            step = (new_center - center) / max(count - 0.5, 1)
-            limit = 0.08 * side
+            step = (seen.center[-1] - center) / max(float(ahead[-1]), 0.5)
+            limit = 0.16 * side
             drift = np.clip(0.5 * drift + 0.5 * step, -limit, limit) * trust
-            center = center + trust * (new_center - center)
+            center = center + trust * (seen.center[-1] - center)
             wanted = np.clip(float(np.median(seen.side)), side / _GROW, side * _GROW)
             side = float(np.clip(side + trust * (wanted - side), start.side * _SPAN[0], start.side * _SPAN[1]))
 
@@ -75,9 +77,8 @@ def without_strays(uv: np.ndarray, weight: np.ndarray, shape: np.ndarray) -> np.
 
 def outward(clip: Clip, seed: int, frames: range) -> Iterator[np.ndarray]:
     """Shrunk pictures of all frames, from `seed` onward and then from the one before it backward."""
-    for indices, reverse in ((range(seed, frames.stop), False), (range(seed - 1, frames.start - 1, -1), True)):
-        for group in _groups(clip, indices, reverse):
-            yield from (image for _, image in group)
+    for indices in _ways(seed, frames):
+        yield from (image for _, image in _shrunk(clip, indices, indices))
 
 
 def shrinking(clip: Clip) -> float:
@@ -85,8 +86,26 @@ def shrinking(clip: Clip) -> float:
     return min(1.0, _PICTURE / max(clip.width, clip.height))
 
 
-def _groups(clip: Clip, indices: range, reverse: bool) -> Iterator[list[tuple[int, np.ndarray]]]:
-    """Groups of (index, shrunk picture) in the order of `indices`; backwards a stretch at a time, so that little is held."""
+def _ways(seed: int, frames: range) -> tuple[range, range]:
+    """Onward from the seed, and backward from the frame before it."""
+    return range(seed, frames.stop), range(seed - 1, frames.start - 1, -1)
+
+
+def _looks(clip: Clip, indices: range, seed: int, stride: int) -> Iterator[list[tuple[int, np.ndarray]]]:
+    """Groups of (index, shrunk picture): every `stride`-th frame from the seed, and the last."""
+    wanted = {index for index in indices if abs(index - seed) % stride == 0 or index == indices[-1]}
+    group: list[tuple[int, np.ndarray]] = []
+    for look in _shrunk(clip, indices, wanted):
+        group.append(look)
+        if len(group) == _LOOKS:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _shrunk(clip: Clip, indices: range, wanted: Container[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """(index, shrunk picture) of the wanted ones in the order of `indices`; backwards a stretch at a time, so that little is held."""
     scale = shrinking(clip)
 
     def shrink(image: np.ndarray) -> np.ndarray:
@@ -99,34 +118,26 @@ def _groups(clip: Clip, indices: range, reverse: bool) -> Iterator[list[tuple[in
 
     if not len(indices):
         return
-    if not reverse:
-        group: list[tuple[int, np.ndarray]] = []
-        for index, image in clip.frames(indices.start, indices.stop):
-            group.append((index, shrink(image)))
-            if len(group) == GROUP:
-                yield group
-                group = []
-        if group:
-            yield group
+    if indices.step > 0:
+        yield from ((index, shrink(image)) for index, image in clip.frames(indices.start, indices.stop) if index in wanted)
         return
     stop = indices.start + 1
     while stop > indices.stop + 1:
         begin = max(indices.stop + 1, stop - _READ)
-        stretch = [(index, shrink(image)) for index, image in clip.frames(begin, stop)][::-1]
-        for k in range(0, len(stretch), GROUP):
-            yield stretch[k : k + GROUP]
+        yield from [(index, shrink(image)) for index, image in clip.frames(begin, stop) if index in wanted][::-1]
         stop = begin
 
 
-def smooth_crops(times: np.ndarray, centers: np.ndarray, sides: np.ndarray, certainty: np.ndarray) -> Crop:
-    """One crop a frame (T,) from what following saw: medians against outliers, then a Gaussian in seconds, weighted by certainty."""
+def smooth_crops(times: np.ndarray, rows: np.ndarray, centers: np.ndarray, sides: np.ndarray, certainty: np.ndarray) -> Crop:
+    """One crop a frame (T,) from what following saw in some of them, rows (N,): medians against outliers, a line from look to look, then a Gaussian
+    in seconds, weighted by certainty."""
     from .finish.smoothing import gaussian_in_time
 
-    weights = certainty.clip(1e-3) ** 2
-    centers = _median(centers, 5)
-    sides = np.exp(_median(np.log(sides)[:, None], 9))[:, 0]
-    center = gaussian_in_time(times, centers, 0.06, weights)
-    side = np.exp(gaussian_in_time(times, np.log(sides)[:, None], 0.2, weights))[:, 0]
+    order = np.argsort(rows)
+    looks = np.concatenate([_median(centers[order], 5), np.log(_median(sides[order, None], 9)), certainty[order, None].clip(1e-3) ** 2], 1)
+    x, y, sizes, weights = (np.interp(np.arange(len(times)), rows[order], value) for value in looks.T)
+    center = gaussian_in_time(times, np.stack([x, y], 1), 0.06, weights)
+    side = np.exp(gaussian_in_time(times, sizes[:, None], 0.2, weights))[:, 0]
     return Crop(center, side)
 
 

@@ -44,9 +44,10 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """A frame: its picture (H, W, 3), shrunk by `scale`, and how surely (h, w), of 255, a window of it shows the subject."""
+    """A frame: its picture (H, W, 3), shrunk by `scale`, that of the next where it is known, and how surely (h, w), of 255, a window shows the subject."""
 
     image: np.ndarray
+    after: np.ndarray | None
     scale: float
     mask: np.ndarray
     window: Crop

@@ -46,7 +46,9 @@ class Group:
 
 
 GROUPS = {
-    "motion": Group("motion", ("tracks_noisy_xyz", "tracks_noisy_local", "points_noisy_local", "points_true_local", "motion_hold_xyz", "motion_hold_local"), 200, (
+    "motion": Group("motion", (
+        "tracks_noisy_xyz", "tracks_noisy_local", "points_noisy_local", "points_true_local", "motion_hold_xyz", "motion_hold_local",
+    ), 200, (
         Row("as shipped"),
         Row("joints and ends alone, no surface points", model={"surface_points": 0}, sample={"surface_points": 0}),
         Row("target since the rest pose, parent-local", model={"since_reference": False}),

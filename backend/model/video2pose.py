@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import JointBlock, TokenLayer
@@ -81,16 +80,28 @@ def local_argmax(heat: Tensor, side: int, radius: int = 2) -> tuple[Tensor, Tens
 def local_modes(heat: Tensor, side: int, count: int) -> tuple[Tensor, Tensor]:
     """The `count` strongest places (…, count, 2) in 0..1 of logits (…, side²), each as `local_argmax` refines it, and the probability
     (…, count) near each, 0 where there are fewer: what else a point may be, as another leg."""
-    chance = heat.float().softmax(-1).unflatten(-1, (side, side))
-    flat = chance.reshape(-1, 1, side, side)
-    peak = (F.max_pool2d(flat, 3, 1, 1) == flat) & (flat > _LEAST_MODE)
-    near = torch.where(peak, F.avg_pool2d(flat, 5, 1, 2) * 25, 0.0).flatten(1)
-    mass, index = near.topk(count)
+    chance = heat.float().softmax(-1).flatten(0, -2)
+    high, index = torch.where(_peaks(chance.unflatten(-1, (side, side))).flatten(1) & (chance > _LEAST_MODE), chance, 0.0).topk(2 * count)
     cells, inside, centers = _window(index, side, 2)
-    share = flat.flatten(1)[:, None].expand(-1, count, -1).gather(-1, cells) * inside
+    share = chance[:, None].expand(-1, 2 * count, -1).gather(-1, cells) * inside
+    mass, order = (share.sum(-1) * (high > 0)).topk(count)
+    pick = order[..., None].expand(-1, -1, share.shape[-1])
+    share = share.gather(1, pick)
     share = share / share.sum(-1, keepdim=True).clamp_min(1e-12)
-    place = [(share * center).sum(-1) / side for center in centers]
+    place = [(share * center.gather(1, pick)).sum(-1) / side for center in centers]
     return torch.stack(place, -1).unflatten(0, heat.shape[:-1]), mass.clamp(max=1.0).unflatten(0, heat.shape[:-1])
+
+
+def _peaks(maps: Tensor) -> Tensor:
+    """Cells of maps (N, h, w) than which none of the eight around is higher; with shifted copies, for pooling is several times slower on CPUs."""
+    highest = maps
+    for dim in (1, 2):
+        size, low = maps.shape[dim], highest
+        highest = low.clone()
+        for to, out in ((slice(1, size), slice(0, size - 1)), (slice(0, size - 1), slice(1, size))):
+            here, there = ((slice(None),) * dim + (part,) for part in (to, out))
+            torch.maximum(highest[here], low[there], out=highest[here])
+    return maps == highest
 
 
 class Video2Pose(nn.Module):

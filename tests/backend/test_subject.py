@@ -23,6 +23,14 @@ def test_a_single_leap_of_the_crop_is_smoothed_away():
     centers = np.stack([100 + 40 * times, np.full(30, 80.0)], 1)
     seen, sides = centers.copy(), np.full(30, 60.0)
     seen[12], sides[12] = [400, 300], 200
-    crop = smooth_crops(times, seen, sides, np.full(30, 0.6))
+    crop = smooth_crops(times, np.arange(30), seen, sides, np.full(30, 0.6))
     assert np.abs(crop.center - centers).max() < 3
     assert np.abs(crop.side / 60 - 1).max() < 0.02
+
+
+def test_frames_that_were_not_looked_at_lie_between_those_that_were():
+    times, looks = np.arange(31) / 24, np.arange(0, 31, 2)[::-1]  # in any order
+    centers = np.stack([100 + 40 * times, np.full(31, 80.0)], 1)
+    crop = smooth_crops(times, looks, centers[looks], 60 + looks / 10, np.full(len(looks), 0.6))
+    assert np.abs(crop.center - centers).max() < 2
+    assert np.abs(crop.side / (60 + np.arange(31) / 10) - 1).max() < 0.02

@@ -12,7 +12,7 @@ from mocap_anything.backend.ik_chain import Chain, Targets
 from mocap_anything.backend.kinematics import skin
 from mocap_anything.backend.model.refiner import Refiner, RefinerConfig, correlate
 from mocap_anything.backend.skin_tracks import SkinTracks
-from mocap_anything.backend.surface import Seen, Surface
+from mocap_anything.backend.surface import Seen, Shot, Standing, Surface
 
 
 @pytest.fixture
@@ -27,6 +27,13 @@ def posed(oracle):
     rows, slots = np.nonzero(body.mask)
     chain = Chain(rig, pose[10], Targets(body.bones[rows], body.offsets[rows, slots], np.zeros((1, len(rows), 3)), np.zeros(1)))
     return rig, chain, Surface(rig, chain, pose[10]), pose, track
+
+
+def shot(image: np.ndarray, standing: Standing, scale: float = 1.0, after: np.ndarray | None = None, share: float = 1.0) -> Shot:
+    """A frame whose mask shows the subject in the leftmost `share` of the rig's crop."""
+    mask = np.zeros((32, 32), np.uint8)
+    mask[:, : round(32 * share)] = 255
+    return Shot(image, after, scale, mask, standing.crop)
 
 
 def turned(chain: Chain, angles: torch.Tensor, shift: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +79,7 @@ def test_the_rig_is_drawn_where_it_stands_in_the_colours_of_its_pictures(posed, 
     red = np.full((camera.height, camera.width, 3), [255, 0, 0], np.uint8)
     standing = surface.stand(rotations, heads, camera)
     eye = Comparison(surface, standing, track.reference, refiner)
-    eye.remember(standing, red, 1.0)
+    eye.remember(standing, shot(red, standing))
     drawn = draw(standing.visible, standing.vertices, surface.triangles, (eye.first, eye.last), rig.size)
     assert drawn.shape == (CHANNELS, 128, 128)
     covered = drawn[4 * PAINTS] > 0
@@ -96,7 +103,7 @@ def test_nothing_stands_behind_the_camera(posed, refiner):
     within[:3, 3] -= camera.to_camera(track.reference.pose[:, :3, 3]).mean(0)
     assert surface.stand(rotations, heads, Camera(camera.intrinsics, within, camera.width, camera.height)) is None
     standing = surface.stand(rotations, heads, camera)
-    found = Comparison(surface, standing, track.reference, refiner).look(standing, camera, track.reference.image, 1.0)
+    found = Comparison(surface, standing, track.reference, refiner).look(standing, camera, shot(track.reference.image, standing))
     assert np.isfinite(found.target).all()
     assert (np.linalg.eigvalsh(found.information) > 0).all()
 
@@ -111,21 +118,22 @@ def test_points_of_the_skin_go_where_the_picture_goes(posed):
     standing = surface.stand(chain.reference.numpy(), chain.ref_heads.numpy(), camera)
     image = cv2.GaussianBlur(noise(camera), (0, 0), 2)
     eye = SkinTracks(surface)
-    assert eye.look(standing, camera, image, 1.0) is None, "nothing was remembered"
-    eye.remember(standing, image, 1.0)
-    first = eye.look(standing, camera, image, 1.0)
+    assert eye.look(standing, camera, shot(image, standing)) is None, "nothing was remembered"
+    eye.remember(standing, shot(image, standing))
+    first = eye.look(standing, camera, shot(image, standing))
     assert len(first.target) > 50
     there = np.abs(surface.residuals(first, chain.reference.numpy(), chain.ref_heads.numpy())[0])
     assert there.max() < 1e-3, "it is born where it is drawn"
-    moved = eye.look(standing, camera, np.roll(image, (2, 3), (0, 1)), 1.0)
+    moved = eye.look(standing, camera, shot(np.roll(image, (2, 3), (0, 1)), standing))
     assert 0.8 * len(first.target) < len(moved.target) <= len(first.target)
     step = np.median(moved.target, 0) - np.median(first.target, 0)
     assert np.abs(step * float(standing.crop.side) - [3, 2]).max() < 0.4
     assert (np.linalg.eigvalsh(moved.information) > 0).all()
-    tiny = np.ascontiguousarray(image[:8, :8])
-    assert eye.look(standing, camera, tiny, 8 / camera.width) is None, "no flow in so few pixels"
+    tiny = cv2.resize(image, (8, 8))
+    eye.remember(standing, shot(tiny, standing, 8 / camera.width))
+    assert eye.look(standing, camera, shot(tiny.copy(), standing, 8 / camera.width)) is None, "no flow in so few pixels"
     eye.forget()
-    assert eye.look(standing, camera, image, 1.0) is None
+    assert eye.look(standing, camera, shot(image, standing)) is None
 
 
 def test_along_an_edge_a_point_is_less_sure_than_across_and_in_a_plain_picture_it_says_nothing(posed):
@@ -135,8 +143,8 @@ def test_along_an_edge_a_point_is_less_sure_than_across_and_in_a_plain_picture_i
     stripes = np.tile((127 + 120 * np.sin(np.arange(camera.width) / 3)).astype(np.uint8)[None, :, None], (camera.height, 1, 3))
     for image, across in ((stripes, True), (np.full_like(stripes, 90), False)):
         eye = SkinTracks(surface)
-        eye.remember(standing, image, 1.0)
-        seen = eye.look(standing, camera, image.copy(), 1.0)
+        eye.remember(standing, shot(image, standing))
+        seen = eye.look(standing, camera, shot(image.copy(), standing))
         if across:
             mean = (seen.information * seen.share[:, None, None]).sum(0)
             assert mean[0, 0] > 5 * mean[1, 1]
@@ -150,13 +158,47 @@ def test_a_point_that_the_pose_hides_or_leaves_is_given_up(posed):
     rotations, heads = chain.reference.numpy(), chain.ref_heads.numpy()
     image = cv2.GaussianBlur(noise(camera), (0, 0), 2)
     eye = SkinTracks(surface)
-    eye.remember(surface.stand(rotations, heads, camera), image, 1.0)
+    standing = surface.stand(rotations, heads, camera)
+    eye.remember(standing, shot(image, standing))
     born = len(eye.place)
     behind = surface.stand(rotations @ np.diag([-1.0, -1.0, 1.0]), heads, camera)  # turned round: the skin that showed is behind
     assert eye._shown(behind).sum() < 0.5 * born
     eye.place = eye.place + 0.2 * float(behind.crop.side)
-    same = surface.stand(rotations, heads, camera)
-    assert not eye._shown(same).any()
+    assert not eye._shown(standing).any()
+
+
+def test_points_are_followed_on_the_subject_alone(posed):
+    _, chain, surface, _, track = posed
+    camera = track.camera.at(10)
+    standing = surface.stand(chain.reference.numpy(), chain.ref_heads.numpy(), camera)
+    image = cv2.GaussianBlur(noise(camera), (0, 0), 2)
+    eye = SkinTracks(surface)
+    eye.remember(standing, shot(image, standing))
+    everywhere = len(eye.place)
+    eye.remember(standing, shot(image, standing, share=0.5))
+    assert len(eye.place) < everywhere
+    assert (eye.place[:, 0] < standing.crop.center[0] + 0.05 * standing.crop.side).all(), "what the mask does not show is given up"
+    eye.forget()
+    eye.remember(standing, shot(image, standing, share=0.0))
+    assert not len(eye.place), "nor is it born there"
+
+
+def test_flow_that_was_begun_ahead_is_the_same(posed):
+    _, chain, surface, _, track = posed
+    camera = track.camera.at(10)
+    standing = surface.stand(chain.reference.numpy(), chain.ref_heads.numpy(), camera)
+    image = cv2.GaussianBlur(noise(camera), (0, 0), 2)
+    moved = np.roll(image, (1, 2), (0, 1))
+    places = []
+    for after in (None, moved):
+        eye = SkinTracks(surface)
+        eye.look(standing, camera, shot(image, standing, after=after))
+        assert eye.worker.began(image, moved) == (after is not None)
+        eye.remember(standing, shot(image, standing, after=after))
+        eye.look(standing, camera, shot(moved, standing))
+        places.append(eye.place)
+        eye.close()
+    np.testing.assert_array_equal(*places)
 
 
 def test_a_window_peaks_where_the_same_is():
