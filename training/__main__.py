@@ -10,6 +10,7 @@ COMMANDS = {
     "prepare": ("data.prepare", "what you bring, Truebones Zoo or Objaverse, to the same arrays"),
     "train": ("train", "train a model"),
     "ablations": ("ablations", "train variants of the network on one small budget, and compare them"),
+    "curves": ("curves", "learning curves of runs"),
     "publish": ("publish", "a trained model with its card"),
     "cases": ("cases", "film rigs for the closed loop"),
     "evaluate": ("evaluate", "capture the filmed cases and measure"),

@@ -24,6 +24,7 @@ from .data.asset import Asset
 from .data.sample import SampleConfig, Truth
 from .data.stream import Batch, SampleStream, StreamConfig, held_out_assets, training_assets
 from .distributed import Team
+from .journal import Journal, overlay
 from .losses import LossWeights, clip_losses, match_terms, position_terms, rotation_terms, weigh
 from .noise import noisy_positions, noisy_tracks
 from .watch import clip_metrics, motion_metrics
@@ -67,6 +68,7 @@ class Trainer:
         self.average.load_state_dict(self.model.state_dict())
         self.optimizer = torch.optim.AdamW(self._groups(), lr=config.learning_rate, betas=(0.9, 0.98))
         self.team = Team()
+        self.journal = Journal(out) if self.team.leads else None
         self.step, self.seconds, self.best = 0, 0.0, float("inf")
         if (out / "state.pt").is_file():
             self._resume()
@@ -102,6 +104,13 @@ class Trainer:
     def score(self, mean: dict[str, float]) -> float:
         """What the stage is about, the smaller the better: the matcher's misses, the lifter's rotations, or the whole."""
         return {"match": 1 - mean.get("pck05", 0), "motion": mean.get("tracks_noisy_local", 0), "joint": mean.get("local", 0)}[self.config.stage]
+
+    def picture(self, batch: Batch) -> np.ndarray | None:
+        """A sheet of what the averaged model finds in a validation batch; None where the stage sees no pictures."""
+        if batch.clips is None:
+            return None
+        x, truth = batch.clips
+        return overlay(x, truth, cast(Video2Pose2Rot, self.average).find(x)[0].uv.float().numpy())
 
     def _groups(self) -> list[dict[str, object]]:
         decay = [p for p in self.model.parameters() if p.ndim >= 2]
@@ -212,7 +221,7 @@ class Trainer:
                 continue
             if self.step % 50 == 0:
                 speed = self.team.size * count * self.pictures() / (time.monotonic() - last)
-                place = {"step": self.step, "minutes": self.seconds / 60, "rate": rate, "frames_per_s": speed}
+                place = {"minutes": self.seconds / 60, "rate": rate, "frames_per_s": speed}
                 self._log(place | {k: v / counts[k] for k, v in sums.items()})
                 sums, counts, count, last = defaultdict(float), defaultdict(int), 0, time.monotonic()
                 if self.step % 100 == 0:
@@ -235,17 +244,22 @@ class Trainer:
                 for key, value in row.items():
                     totals[key].append(value)
             mean = {key: float(np.mean(values)) for key, values in totals.items()}
-            self._log({"step": self.step, "minutes": self.seconds / 60, "set": name} | mean)
+            self._log({"minutes": self.seconds / 60, "set": name} | mean)
+            self._show(name, batches[0])
             if name == "unseen" and self.score(mean) < self.best:
                 self.best = self.score(mean)
                 self.write_model(self.out / "best.safetensors")
         self.save()
 
     def _log(self, row: Mapping[str, object]) -> None:
-        row = {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}
-        log.info(json.dumps(row))
-        with (self.out / "log.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        if self.journal is not None:
+            self.journal.write(self.step, row)
+
+    def _show(self, name: str, batch: Batch) -> None:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+            sheet = self.picture(batch)
+        if sheet is not None and self.journal is not None:
+            self.journal.show(self.step, name, sheet)
 
 
 def validation_sets(folder: Path, config: StreamConfig, batches: int = 4) -> dict[str, list[Batch]]:

@@ -100,6 +100,9 @@ class RefinerTrainer(Trainer):
         near = {f"near{round(100 * d):02d}": float((miss < d).float().mean()) for d in _NEAR}
         return row | near | {f"hold{round(100 * d):02d}": float((stays < d).float().mean()) for d in _NEAR}
 
+    def picture(self, batch: Any) -> None:
+        """It sees no points."""
+
     def score(self, mean: dict[str, float]) -> float:
         return mean.get("miss", float("inf"))
 

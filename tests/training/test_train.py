@@ -12,7 +12,7 @@ from mocap_anything.backend.model.config import ModelConfig
 from mocap_anything.backend.model.rotations import along_carriers, matrix_from_axis_angle, relative_to_carrier
 from mocap_anything.training.data.asset import load_asset, save_asset
 from mocap_anything.training.data.sample import SampleConfig, SampleMaker, Truth, collate
-from mocap_anything.training.data.stream import SampleStream, StreamConfig
+from mocap_anything.training.data.stream import Batch, SampleStream, StreamConfig
 from mocap_anything.training.distributed import Team
 from mocap_anything.training.losses import heat_loss
 from mocap_anything.training.train import TrainConfig, Trainer, noisy_positions
@@ -160,19 +160,40 @@ def _two_halves(rank, port, config, folder, batches):
     assert team.average_gradients([parameter], stop=rank == 1) is True
     assert torch.equal(parameter.grad, torch.full((3,), 0.5))
     trainer = Trainer(config, folder / str(rank), [])
-    for batch in batches[rank::2]:
-        trainer.train_step(batch, 1e-3)
+    losses = [trainer.train_step(batch, 1e-3)[0]["loss"] for batch in batches[rank::2]]
+    torch.save(losses, folder / str(rank) / "losses.pt")
     trainer.save()
     trainer.team.leave()
+
+
+def _run_two(config, folder, batches):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    torch.multiprocessing.spawn(_two_halves, (port, config, folder, batches), nprocs=2)
 
 
 def test_two_processes_stay_in_step(tmp_path):
     """Gradients are the mean of both, any process can end the run, and after steps on different batches both hold the same weights."""
     config = TrainConfig(model=MODEL, stream=STREAM, bf16=False, warmup=2)
-    batches = list(islice(iter(SampleStream(STREAM, [])), 4))
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    torch.multiprocessing.spawn(_two_halves, (port, config, tmp_path, batches), nprocs=2)
+    _run_two(config, tmp_path, list(islice(iter(SampleStream(STREAM, [])), 4)))
     a, b = (torch.load(tmp_path / str(rank) / "state.pt", weights_only=True)["model"] for rank in range(2))
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_two_processes_learn_as_one_with_the_double_batch(tmp_path):
+    """Near enough: in the double batch a clip counts by its points in the picture, in halves within its half."""
+    rng = np.random.default_rng(5)
+    asset, maker = make_creature(rng, "quadruped"), SampleMaker(SAMPLE)
+    config = TrainConfig(stage="match", model=MODEL, stream=STREAM, bf16=False, warmup=2)
+    samples = [[maker.make(rng, asset) for _ in range(4)] for _ in range(4)]
+    _run_two(config, tmp_path, [Batch(collate(half), None) for four in samples for half in (four[:2], four[2:])])
+    alone = Trainer(config, tmp_path / "alone", [])
+    curve = [alone.train_step(Batch(collate(four), None), 1e-3)[0]["loss"] for four in samples]
+    halves = np.mean([torch.load(tmp_path / str(rank) / "losses.pt", weights_only=True) for rank in range(2)], 0)
+    np.testing.assert_allclose(halves, curve, rtol=0.02)
+    together = torch.load(tmp_path / "0" / "state.pt", weights_only=True)["model"]
+    start = Trainer(config, tmp_path / "start", []).model.state_dict()
+    moved = [torch.cat([(state[name] - start[name]).flatten() for name in start if start[name].is_floating_point()])
+             for state in (together, alone.model.state_dict())]
+    assert torch.nn.functional.cosine_similarity(*moved, dim=0) > 0.8
