@@ -6,7 +6,11 @@ are. A frame's cost, minimised by damped Gauss-Newton steps for many frames at o
     sum over tracks  |x(e) - track|^2 / noise^2                     position, reweighted beyond a few times the noise
   + sum over bones   |e|^2 / bend^2 + (along . e)^2 / twist^2       prior: bones bend little, and twist along themselves less
   + sum over bones   |e - e_closed|^2 / trust^2                     prior to the closed form
+  + sum over bones   lazy log(rest^2 + |e|^2)                       bones seldom turn, and then far: most stay
   + sum over bones   |e - mean of the neighbouring frames|^2 / (hurry dt)^2      warm: a frame is not far from those beside it
+
+In the end every bone is steadied over time by what each frame knows of it. This and the last but one term are for noisy tracks alone: of good ones
+the first makes one bone bend where several did, and the second lets chains that only their ends show miss those.
 """
 
 from __future__ import annotations
@@ -22,10 +26,12 @@ from .axis_angles import exp_rotation, inverse_left_jacobian, log_rotation
 from .closed_form import turns_from_points
 from .ik_chain import Chain, Targets
 from .rig import Rig
+from .steady import steady
 
 _CHUNK = 1 << 23  # elements of a Jacobian held at once
 _ROBUST = 4.0  # of the noise: residuals beyond count linearly
 _DAMPING = 1e-6
+_NOISY = 0.005  # share of the size: tracks so noisy that what is usual of motions says more than they do
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,8 @@ class IKSettings:
 
     noise: error of a track, share of the rig's size. bend, twist: radians that a bone turns against its carrier since the reference, and
     along itself. trust: radians that the closed form errs. hurry: radians a second by which a turn differs from the mean of its
-    neighbours in time. iterations: steps.
+    neighbours in time. rest: radians by which a bone that stays seems to turn; lazy: how much more firmly it is held than one that turns.
+    surge: radians / s^2 that are usual. iterations: steps.
     """
 
     noise: float = 0.002
@@ -42,6 +49,9 @@ class IKSettings:
     twist: float = 0.3
     trust: float = 2.0
     hurry: float = 4.0
+    rest: float = 0.1
+    lazy: float = 2.0
+    surge: float = 100.0
     iterations: int = 8
 
 
@@ -64,8 +74,9 @@ def solve(rig: Rig, reference: np.ndarray, targets: Targets, settings: IKSetting
     chain = Chain(rig, np.asarray(reference, np.float64), targets)
     positions = torch.from_numpy(np.asarray(targets.positions, np.float64) / rig.size)
     turns, roots = _closed_form(chain, positions, targets.times, settings)
-    state = _State(log_rotation(turns[:, chain.active]), roots)
-    closed = state.angles.clone()
+    angles = log_rotation(turns[:, chain.active])
+    state = _State(angles, roots, torch.zeros(*angles.shape, 3))
+    closed = angles.clone()
     frames = max(1, _CHUNK // max(1, 9 * len(chain.bones) * (len(chain.active) + 1)))
     for step in range(settings.iterations):
         beside, hurry = _neighbours(state.angles, torch.from_numpy(np.asarray(targets.times, np.float64)), settings)
@@ -74,6 +85,8 @@ def solve(rig: Rig, reference: np.ndarray, targets: Targets, settings: IKSetting
             _refine(chain, state, part, positions[part], closed[part], beside[part], hurry[part], settings)
             if check:
                 check((step + min(1.0, (start + frames) / len(positions))) / settings.iterations)
+    if settings.noise >= _NOISY:
+        state.angles = steady(torch.from_numpy(np.asarray(targets.times, np.float64)), state.angles, state.known, None, settings.surge)
     rotations, heads = chain.pose(state.turns(chain), state.roots)
     error = (chain.points(rotations, heads) - positions).norm(dim=-1) * rig.size
     return Solution(rotations.numpy(), heads.numpy() * rig.size, error.numpy())
@@ -81,10 +94,11 @@ def solve(rig: Rig, reference: np.ndarray, targets: Targets, settings: IKSetting
 
 @dataclass
 class _State:
-    """angles (T, A, 3) axis-angles of the active bones' turns; roots (T, J, 3) heads, those of roots used."""
+    """angles (T, A, 3) axis-angles of the active bones' turns; roots (T, J, 3) heads, those of roots used; known (T, A, 3, 3) how surely the angles are."""
 
     angles: Tensor
     roots: Tensor
+    known: Tensor
 
     def turns(self, chain: Chain, part: slice = slice(None)) -> Tensor:
         angles = self.angles[part]
@@ -183,6 +197,8 @@ def _refine(
     pull = eye / settings.bend**2 + along / settings.twist**2
     near = eye * (1 / settings.trust**2)
     still = eye * (1 / hurry**2)[:, None, None, None]
+    if settings.noise >= _NOISY:
+        pull = pull + settings.lazy / (settings.rest**2 + angles.square().sum(-1))[..., None, None] * eye
     total = pull + near + still
     wish = -(pull @ angles[..., None]) + near @ (closed - angles)[..., None] + still @ (beside - angles)[..., None]
     blocks = change.transpose(-1, -2) @ total @ change
@@ -196,6 +212,8 @@ def _refine(
     turn = step[:, : 3 * active].unflatten(1, (active, 3))
     turn = turn / turn.norm(dim=-1, keepdim=True).clamp(min=1.0)  # a radian at most: farther off a linear step says nothing
     state.angles[part] = log_rotation(exp_rotation(turn) @ exp_rotation(angles))
+    spread = torch.linalg.inv(normal)[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3))[:, index, :, index]
+    state.known[part] = torch.linalg.inv(change @ spread.transpose(0, 1) @ change.transpose(-1, -2)).float()
     state.roots[part][:, chain.roots] += step[:, 3 * active :].unflatten(1, (len(chain.roots), 3))
 
 

@@ -10,13 +10,14 @@ _TOGETHER = 8  # bones: of long clips their information is what takes memory
 _ENOUGH = 1e-5
 
 
-def steady(times: Tensor, angles: Tensor, information: Tensor, fixed: int, surge: float) -> Tensor:
-    """Turns (T, A, 3) that are near the given ones, by information (T, A, 3, 3), and change their speed little; frame `fixed` stays.
+def steady(times: Tensor, angles: Tensor, information: Tensor, fixed: int | None, surge: float) -> Tensor:
+    """Turns (T, A, 3) that are near the given ones, by information (T, A, 3, 3), and change their speed little; frame `fixed`, if
+    there is one, stays.
 
     Minimises  sum (e - angles)^T information (e - angles) + sum |acceleration of e|^2 / surge^2  (a smoothing spline, Reinsch 1967), by
     preconditioned conjugate gradients for all bones at once. times: (T,) seconds, increasing. surge: radians / s^2 that are usual.
     """
-    if len(times) < 3:
+    if len(times) < 3 or not angles.shape[1]:
         return angles
     rows = _second_differences(times) / surge
     bones = range(0, angles.shape[1], _TOGETHER)
@@ -32,10 +33,11 @@ def _second_differences(times: Tensor) -> Tensor:
     return rows * (half / half.median()).sqrt()[:, None]
 
 
-def _solve(rows: Tensor, angles: Tensor, information: Tensor, fixed: int) -> Tensor:
+def _solve(rows: Tensor, angles: Tensor, information: Tensor, fixed: int | None) -> Tensor:
     """Some bones."""
     information = information.to(angles.dtype, copy=True)
-    information[fixed] += 1e6 * torch.eye(3, dtype=angles.dtype)
+    if fixed is not None:
+        information[fixed] += 1e6 * torch.eye(3, dtype=angles.dtype)
 
     def bend(x: Tensor) -> Tensor:
         """Half the gradient of the second term."""

@@ -90,9 +90,9 @@ def test_the_jacobian_of_points_is_the_numerical_one(walker: Rig) -> None:
     angles, roots = torch.from_numpy(swings(walker, 0.5, 1)[5:6]), chain.ref_heads[None].clone()
 
     def points(angles: torch.Tensor, roots: torch.Tensor) -> torch.Tensor:
-        return chain.points(*chain.pose(ik._State(angles, roots).turns(chain), roots))[0].flatten()
+        return chain.points(*chain.pose(ik._State(angles, roots, torch.zeros(*angles.shape, 3)).turns(chain), roots))[0].flatten()
 
-    turned, placed = chain.pose(ik._State(angles, roots).turns(chain), roots)
+    turned, placed = chain.pose(ik._State(angles, roots, torch.zeros(*angles.shape, 3)).turns(chain), roots)
     jacobian = ik._jacobian(chain, turned, placed, chain.points(turned, placed))[0]
     for column in range(3 * 9 + 3):
         sides = []
@@ -209,3 +209,21 @@ def test_the_caller_hears_how_far_it_is_and_may_stop_it(walker: Rig) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         ik.solve(walker, walker.rest, head_targets(walker, heads, TIMES), check=stop)
+
+
+def test_of_noisy_tracks_what_rests_stays_and_what_moves_moves_smoothly(walker: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = swings(walker, 0.7)
+    turns[:, [4, 5, 6]] = 0  # one limb rests
+    rotations, heads = motion(walker, turns)
+    noise = 0.02
+    ends = heads + np.einsum("tjab,jb->tja", rotations, end_offsets(walker))
+    rng = np.random.default_rng(3)
+    seen = [points + rng.normal(size=points.shape) * noise * walker.size for points in (heads, ends)]
+    errors, leaps = [], []
+    for noisy in (1.0, ik._NOISY):  # without and with
+        monkeypatch.setattr(ik, "_NOISY", noisy)
+        found = ik.solve(walker, walker.rest, head_targets(walker, seen[0], TIMES, seen[1]), ik.IKSettings(noise=noise))
+        errors.append(geodesic(found.rotations, rotations)[:, [4, 5, 6]].mean())
+        leaps.append(np.linalg.norm(np.diff(found.heads, 2, axis=0), axis=-1).mean())
+    assert errors[1] < 0.8 * errors[0]
+    assert leaps[1] < 0.9 * leaps[0]
