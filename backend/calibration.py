@@ -56,7 +56,7 @@ class Calibration:
         if not text:
             return cls()
         said = json.loads(text)
-        curves = [Curve(**{key: float(value) for key, value in said[name].items()}) for name in ("fitted", "plain")]
+        curves = [Curve(*(float(said[name][key]) for key in ("scale", "floor", "rise"))) for name in ("fitted", "plain")]
         if not all(math.isfinite(value) and value >= 0 for curve in curves for value in asdict(curve).values()):
             raise ValueError("a number of its calibration is negative or none")
         return cls(curves[0], curves[1], True)

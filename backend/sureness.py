@@ -13,6 +13,7 @@ COLUMNS = ("frame", "time", "bone", "expected_error_percent")
 _HOT = 0.9  # the least sure tenth of all bones and frames is what stretches are made of
 _EDGE = 0.25  # of the peak's doubt: where a stretch ends
 _ALIKE = 0.5  # of the least sure bone's doubt: a bone named beside it
+_NOTHING = 1e-6  # of the size: no doubt worth naming
 _STRETCHES, _BONES = 3, 4  # at most named
 
 
@@ -30,9 +31,11 @@ def least_sure(expected: np.ndarray) -> list[Stretch]:
     """Stretches of expected errors (T, B) where most is in doubt, the worst first; empty where nothing is less sure than the rest."""
     if not expected.size:
         return []
-    doubt = np.maximum(expected - np.quantile(expected, _HOT), 0.0)
+    # where more than that share is as unsure as can be, half-way up to it
+    level = min(float(np.quantile(expected, _HOT)), float(expected.mean() + expected.max()) / 2)
+    doubt = np.maximum(expected - level, 0.0)
     frames = doubt.sum(1)
-    if frames.max() <= 0:
+    if frames.max() <= _NOTHING:
         return []
     rows = np.flatnonzero(frames >= _EDGE * frames.max())
     runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
