@@ -20,7 +20,7 @@ _LEAST = 0.1  # of the network's word: what is left of one that lies at the floo
 
 @dataclass(frozen=True)
 class Curve:
-    """expected = scale · (error − floor) · (1 − exp(−gap / rise)), shares of the rig's size.
+    """expected = scale · (error − floor) · (1 − exp(−gap / rise)), shares of the rig's size: of a head, the middles of all laid together.
 
     floor: what the network says at its surest. gap: seconds to the nearest aligned reference, where the animator's pose is kept and so the error is
     none. rise: seconds, 0 for no such factor.

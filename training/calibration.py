@@ -14,7 +14,7 @@ import numpy as np
 
 from ..backend.calibration import Curve
 from ..backend.rig import Rig
-from .metrics import counted_bones, main_root
+from .metrics import counted_bones
 
 _RISES = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3)  # seconds
 _FLOORS = np.linspace(0.0, 0.9, 19)  # of the least that the network says
@@ -32,15 +32,14 @@ class Observed:
 
 
 def joint_errors(rig: Rig, truth: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """As MPJPE: distances (T, B) of heads once the main root's are laid together, shares of the size, and which bones (B,) they are of.
+    """Distances (T, B) of heads once their middles are laid together, shares of the size, and which bones (B,) they are of: those counted and driven.
 
-    truth, pose: (T, J, 4, 4). Bones: those counted and driven but the main root, whose distance is none by definition.
+    truth, pose: (T, J, 4, 4). Not by the main root as MPJPE, though the rest is the same: the root is often a bone that rests on the ground while hips
+    jump, and then the height of the jump would be every bone's error; and its own would always be none.
     """
-    counted = counted_bones(rig)
-    root = main_root(rig, counted)
-    bones = np.flatnonzero(counted & rig.driven & (np.arange(len(rig)) != root))
-    apart = (pose[..., :3, 3] - truth[..., :3, 3]) / rig.size
-    return np.linalg.norm(apart[:, bones] - apart[:, root, None], axis=-1), bones
+    bones = np.flatnonzero(counted_bones(rig) & rig.driven)
+    apart = ((pose[..., :3, 3] - truth[..., :3, 3]) / rig.size)[:, bones]
+    return np.linalg.norm(apart - apart.mean(1, keepdims=True), axis=-1), bones
 
 
 def weights_of(cases: Sequence[Observed]) -> np.ndarray:

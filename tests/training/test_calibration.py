@@ -9,7 +9,6 @@ import pytest
 from mocap_anything.backend.calibration import Calibration, Curve
 from mocap_anything.backend.rig import Rig
 from mocap_anything.training.calibration import Observed, calibrated, fit_curve, joint_errors, left_out
-from mocap_anything.training.metrics import score
 from mocap_anything.training.publish import stamp_card
 from mocap_anything.training.reliability import draw, reliability, summary, table
 from PIL import Image
@@ -70,20 +69,23 @@ def test_tenths_by_hand() -> None:
     assert table({"all": [case]}).splitlines()[2] == "| 1 | 2 | 1.50 | 3.00 | 2.00 |"
 
 
-def test_errors_are_those_of_mpjpe_without_the_root() -> None:
+def test_errors_are_told_about_the_middle_of_the_driven_bones() -> None:
     rng = np.random.default_rng(4)
     parents = np.array([-1, 0, 0, 1], np.int32)
     rest = np.tile(np.eye(4), (4, 1, 1))
     rest[:, :3, 3] = rng.normal(size=(4, 3))
     yes = np.ones(4, bool)
-    rig = Rig(tuple("abcd"), parents, parents, rest, rest[:, :3, 3] + 1, yes, ("",) * 4, yes, yes, ("FULL",) * 4)
+    driven = np.array([True, True, True, False])
+    rig = Rig(tuple("abcd"), parents, parents, rest, rest[:, :3, 3] + 1, driven, ("",) * 4, yes, yes, ("FULL",) * 4)
     truth = np.tile(rest, (6, 1, 1, 1))
     pose = truth.copy()
-    pose[..., :3, 3] += rng.normal(size=(6, 4, 3))
+    pose[..., :3, 3] += rng.normal(size=(6, 1, 3))  # travel is no error of a bone
+    pose[3, 1, :3, 3] += [0.3 * rig.size, 0, 0]
+    pose[4, 3, :3, 3] += 1.0  # nor does a bone count that nothing drives
     errors, bones = joint_errors(rig, truth, pose)
-    assert bones.tolist() == [1, 2, 3]
-    kept = np.arange(6) != 2
-    assert 100 * errors[kept].sum() / (5 * 4) == pytest.approx(score(rig, truth, pose, 24.0, np.array([0, 0, 1.0]), 2)["mpjpe"])
+    assert bones.tolist() == [0, 1, 2]
+    assert errors[3] == pytest.approx([0.1, 0.2, 0.1])
+    assert errors[[0, 1, 2, 4, 5]] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_the_diagram_is_a_small_picture(tmp_path: Path) -> None:
