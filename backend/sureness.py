@@ -11,7 +11,7 @@ import numpy as np
 SUFFIXES = (".csv", ".npz")
 COLUMNS = ("frame", "time", "bone", "expected_error_percent")
 _HOT = 0.9  # the least sure tenth of all bones and frames is what stretches are made of
-_EDGE = 0.25  # of the peak's doubt: where a stretch ends
+_EDGE = 0.25  # of the peak's doubt: where a stretch ends; of the worst stretch's: one named beside it
 _ALIKE = 0.5  # of the least sure bone's doubt: a bone named beside it
 _NOTHING = 1e-6  # of the size: no doubt worth naming
 _STRETCHES, _BONES = 3, 4  # at most named
@@ -39,8 +39,9 @@ def least_sure(expected: np.ndarray) -> list[Stretch]:
         return []
     rows = np.flatnonzero(frames >= _EDGE * frames.max())
     runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
-    runs.sort(key=lambda run: -float(frames[run].sum()))
-    return [_stretch(expected, doubt, int(run[0]), int(run[-1])) for run in runs[:_STRETCHES]]
+    sums = [float(frames[run].sum()) for run in runs]
+    worst = [n for n in np.argsort(sums, kind="stable")[::-1][:_STRETCHES] if sums[n] >= _EDGE * max(sums)]
+    return [_stretch(expected, doubt, int(runs[n][0]), int(runs[n][-1])) for n in worst]
 
 
 def _stretch(expected: np.ndarray, doubt: np.ndarray, first: int, last: int) -> Stretch:
