@@ -86,6 +86,9 @@ def draw(groups: dict[str, Sequence[Observed]], path: Path) -> None:
     ends = np.exp([low, high])
     pen.polygon([at(end, end * share) for end, share in zip(ends[[0, 1, 1, 0]], (1 - _AGREES, 1 - _AGREES, 1 + _AGREES, 1 + _AGREES), strict=True)], "#e6e6e6")
     pen.line([at(end, end) for end in ends], "#909090", 2)
+    far, size = _EDGE + _SIDE, image.width - 1
+    for box in ((0, 0, size, _EDGE - 1), (far + 1, 0, size, size), (0, far + 1, size, size), (0, 0, _EDGE - 1, size)):
+        pen.rectangle(box, "white")  # where the band sticks out of the frame
     for tick in (tick for tick in _TICKS if ends[0] < tick < ends[1]):
         (x, _), (_, y) = at(tick, tick), at(tick, tick)
         pen.line([(x, _EDGE + _SIDE), (x, _EDGE + _SIDE + 6)], "black")
@@ -98,9 +101,6 @@ def draw(groups: dict[str, Sequence[Observed]], path: Path) -> None:
         for x, y in dots:
             pen.ellipse((x - 4, y - 4, x + 4, y + 4), color)
         pen.text((_EDGE + 14, _EDGE + 12 + 18 * number), name, color)
-    # what the band sticks out beyond the frame
-    for box in ((0, 0, image.width, _EDGE - 1), (_EDGE + _SIDE + 1, _EDGE, image.width, _EDGE + _SIDE)):
-        pen.rectangle(box, "white")
     pen.rectangle((_EDGE, _EDGE, _EDGE + _SIDE, _EDGE + _SIDE), outline="black")
     pen.text((_EDGE + _SIDE / 2, image.height - 18), "expected error, % of the rig's size", "black", anchor="mm")
     pen.text((_EDGE, _EDGE - 22), "observed error, % of the rig's size", "black", anchor="lm")
