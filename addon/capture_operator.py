@@ -13,6 +13,7 @@ from .operators import NeedsClip, NeedsPackages, active_armature, clip_path
 from .preferences import preferences
 from .properties import first_frame, settings_of
 from .scene_capture import CaptureOptions, Prepared, finish, prepare, resolve_model
+from .sureness_report import least_sure_line
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +135,7 @@ class ARMATURE_OT_capture_from_video(NeedsPackages, NeedsClip, bpy.types.Operato
         if not chosen.references:  # the pose that was right is still right at the next capture, wherever the scene stands then
             for frame in prepared.reference_frames:
                 chosen.references.add().frame = round(frame)
-        chosen.summary = _summary(captured.report)
+        chosen.summary, chosen.least_sure = _summary(captured.report), least_sure_line(captured.report)
         self.report({"INFO"}, chosen.summary)
 
     def _stop(self, context: bpy.types.Context) -> None:

@@ -20,6 +20,7 @@ from ..backend.errors import CaptureCancelled, CaptureError
 from ..backend.formats import EXPORT_SUFFIXES
 from ..backend.progress import CancelToken
 from ..backend.settings import CaptureSettings
+from ..backend.sureness import SUFFIXES as CONFIDENCE_SUFFIXES
 from . import capture_job, solve_command
 from .diagnostics import set_log_level
 from .export import ExportOptions, Outputs, export_motion, save_json, save_scene, writing
@@ -27,6 +28,7 @@ from .preferences import DEVICES, preferences
 from .progress_line import ProgressLine
 from .properties import REFERENCE_KINDS, ROOT_ROTATIONS, ROOT_TRAVELS, first_frame, settings_of
 from .scene_capture import CaptureOptions, Prepared, finish, keyed_poses, prepare, resolve_model
+from .sureness_report import write_confidence
 
 if TYPE_CHECKING:
     from ..backend.capture import ModelLoader
@@ -106,6 +108,9 @@ def _add_capture(commands: Any) -> None:
     results = _add_results(capture, "captured")
     results.add_argument("--preview", type=file_type(".mp4"), metavar="OUT.mp4", help="the video beside the posed rig")
     results.add_argument("--contact-sheet", type=file_type(".png"), metavar="OUT.png", help="some frames of the preview in one picture")
+    results.add_argument(
+        "--confidence", type=file_type(*CONFIDENCE_SUFFIXES), metavar="OUT.csv|.npz", help="expected error of each bone and frame, %% of the rig's size"
+    )
     results.add_argument("--keep-raw", action="store_true", help="also store the result as the model gave it, as a second action")
     settings = capture.add_argument_group("settings (default: those stored with the armature)")
     settings.add_argument("--model", metavar="NAME|PATH", help="a bundled model's name or a .safetensors file")
@@ -176,8 +181,11 @@ def capture(arguments: argparse.Namespace, loader: ModelLoader | None = None, la
         started = time.perf_counter()
         _write_scene(places)
         _write_pictures(places, armature, prepared, result.motion)
-        _export(places, armature, _export_options(arguments, (captured.report["frames"]["first"], captured.report["frames"]["last"]), options.start_frame))
+        written = (captured.report["frames"]["first"], captured.report["frames"]["last"])
+        _export(places, arguments.export, armature, _export_options(arguments, written, options.start_frame))
         captured.report["seconds"]["Writing files"] = round(time.perf_counter() - started, 3)
+        if arguments.confidence:
+            write_confidence(places[arguments.confidence], arguments.confidence, prepared, result.motion)
         if arguments.report:
             save_json(places[arguments.report], arguments.report, captured.report)
     for place in places:
@@ -203,7 +211,7 @@ def solve(arguments: argparse.Namespace) -> int:
         places = {place: outputs.add(place) for place in _places(arguments)}
         solved = solve_command.solve_tracks(scene, armature, options, ProgressLine())
         _write_scene(places)
-        _export(places, armature, _export_options(arguments, solved.frames, options.start_frame))
+        _export(places, arguments.export, armature, _export_options(arguments, solved.frames, options.start_frame))
         if arguments.report:
             save_json(places[arguments.report], arguments.report, solved.report)
     for place in places:
@@ -256,12 +264,16 @@ def options_of(arguments: argparse.Namespace, scene: bpy.types.Scene, armature: 
 
 def _places(arguments: argparse.Namespace) -> list[Path]:
     """Where results go. The scene is written unless something else alone was asked for."""
-    pictures = [getattr(arguments, name, None) for name in ("preview", "contact_sheet")]
-    wanted = [arguments.output, arguments.export, arguments.report, *pictures]
+    rest = [getattr(arguments, name, None) for name in ("preview", "contact_sheet", "confidence")]
+    wanted = [arguments.output, arguments.export, arguments.report, *rest]
     if arguments.output is None and arguments.export is None:
         scene = arguments.scene or Path(bpy.data.filepath or "untitled.blend")
         wanted[0] = scene.with_name(f"{scene.stem}_{'captured' if arguments.action == 'capture' else 'solved'}.blend")
-    return [place for place in wanted if place is not None]
+    named = [place for place in wanted if place is not None]
+    twice = [place for place in named if [other.absolute() for other in named].count(place.absolute()) > 1]
+    if twice:  # a table of joints and one of errors may both be CSV
+        raise CaptureError(f"'{twice[0]}' is to hold two results. Give each a name of its own.")
+    return named
 
 
 def _write_scene(places: dict[Path, Path]) -> None:
@@ -277,10 +289,9 @@ def _export_options(arguments: argparse.Namespace, frames: tuple[float, float], 
     return ExportOptions(frames, start_frame, arguments.export_fps, arguments.bvh_order)
 
 
-def _export(places: dict[Path, Path], armature: bpy.types.Object, options: ExportOptions) -> None:
-    for place, temporary in places.items():
-        if place.suffix in EXPORT_SUFFIXES:
-            export_motion(bpy.context, armature, temporary, place, options)
+def _export(places: dict[Path, Path], place: Path | None, armature: bpy.types.Object, options: ExportOptions) -> None:
+    if place is not None:
+        export_motion(bpy.context, armature, places[place], place, options)
 
 
 def _write_pictures(places: dict[Path, Path], armature: bpy.types.Object, prepared: Prepared, motion: Motion) -> None:

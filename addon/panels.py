@@ -133,6 +133,8 @@ class VIEW3D_PT_capture_result(_Step, bpy.types.Panel):
         chosen = armature.mocap_anything
         if chosen.summary:
             layout.label(text=chosen.summary)
+        if chosen.least_sure:
+            layout.label(text=chosen.least_sure, icon="VIEWZOOM")
         active = armature.animation_data.action if armature.animation_data else None
         row = layout.row(align=True)
         for result, action in (("FINISHED", chosen.finished_action), ("RAW", chosen.raw_action)):

@@ -95,6 +95,7 @@ class CaptureProperties(bpy.types.PropertyGroup):
     finished_action: bpy.props.PointerProperty(override=OVERRIDABLE, name="Finished", description="The last capture after clean-up", type=bpy.types.Action)
     raw_action: bpy.props.PointerProperty(override=OVERRIDABLE, name="Raw", description="The last capture as the model gave it", type=bpy.types.Action)
     summary: bpy.props.StringProperty(override=OVERRIDABLE, name="Result", description="What the last capture did")
+    least_sure: bpy.props.StringProperty(override=OVERRIDABLE, name="Least Sure", description="Where the last capture is likeliest to be wrong")
 
 
 def first_frame(chosen: CaptureProperties, scene: bpy.types.Scene) -> int:

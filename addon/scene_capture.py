@@ -23,6 +23,7 @@ from .keyframe_writer import WriteResult, write_motion
 from .reference_reader import read_pose, read_references, reference_frames
 from .rig_reader import report
 from .scene_camera import camera_track, default_camera, go_to, scene_fps, visiting_frames
+from .sureness_report import bone_errors, sureness_report
 
 if TYPE_CHECKING:
     from ..backend.camera import Camera
@@ -242,6 +243,7 @@ def make_report(armature: bpy.types.Object, prepared: Prepared, result: CaptureR
     """What was captured, on what, with what, and how long it took; plain types, ready for JSON."""
     clip, settings, motion = prepared.clip, prepared.options.settings, result.motion
     first, last = (round(prepared.options.start_frame + float(time) * prepared.scene_fps, 3) for time in motion.times[[0, -1]])
+    errors = bone_errors(prepared, motion)
     return {
         "version": extension_version(),
         "blender": bpy.app.version_string,
@@ -252,8 +254,14 @@ def make_report(armature: bpy.types.Object, prepared: Prepared, result: CaptureR
         "references": {"frames": list(prepared.reference_frames), "kind": "aligned" if prepared.aligned else "rendered"},
         "camera": "scene camera" if prepared.aligned else "assumed: still, 50 mm equivalent",
         "settings": {key: getattr(settings, key) for key in settings.__dataclass_fields__},
-        "confidence": {"median": float(np.median(motion.confidence[:, prepared.rig.driven]))},
-        "bones": [{"bone": bone, "driven": driven, "reason": reason} for bone, driven, reason in report(prepared.rig)],
+        "confidence": sureness_report(prepared, motion, result.report["calibrated"]),
+        "bones": [_bone_report(line, errors) for line in report(prepared.rig)],
         "seconds": {stage: round(seconds, 3) for stage, seconds in result.seconds.items()},
         "capture": result.report,
     }
+
+
+def _bone_report(line: tuple[str, bool, str], errors: dict[str, float]) -> dict[str, Any]:
+    bone, driven, reason = line
+    said = {"expected_error_percent": errors[bone]} if bone in errors else {}
+    return {"bone": bone, "driven": driven, "reason": reason} | said

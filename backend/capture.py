@@ -128,11 +128,14 @@ def capture(request: CaptureRequest, cancel: CancelToken, loader: ModelLoader | 
         done += _STAGES["fit"] * part
     yield Progress("Finishing", 1 - _STAGES["finish"])
     with clock.stage("finish"):
-        raw = assemble(request.rig, body, blend_tracks(tracks, _aligned_times(request)), request.settings, np.asarray(request.up))
+        aligned = _aligned_times(request)
+        raw = assemble(request.rig, body, blend_tracks(tracks, aligned), request.settings, np.asarray(request.up))
+        raw = model.calibration.applied(raw, aligned, fitted=request.settings.fit and len(aligned) > 0)
         motion = _finish(request, raw)
     report = {
         "device": str(device), "model": request.settings.model, "frames": len(motion), "references": len(request.references),
         "driven_bones": len(body.bones), "expected_error": round(float(np.mean(motion.confidence[:, body.bones])), 4),
+        "calibrated": model.calibration.measured,
     }
     yield Progress("Done", 1.0)
     return CaptureResult(motion, raw, clock.seconds, report)

@@ -14,7 +14,7 @@ class Motion:
     times: (T,) float64 seconds since the clip's first frame, strictly increasing, not necessarily even.
     rotations: (T, J, 3, 3) float64 proper rotations, bone axes in the armature frame.
     heads: (T, J, 3) float64, armature frame.
-    confidence: (T, J) float32 expected 3D error of the bone as a share of the rig's size (smaller is surer).
+    confidence: (T, J) float32 expected error of the bone's head once the middles of all heads are laid together, share of the rig's size (smaller is surer).
     joints_2d: (T, J, 2) float32 predicted pixels of the heads in the picture, NaN where unknown.
     """
 

@@ -14,6 +14,7 @@ COMMANDS = {
     "publish": ("publish", "a trained model with its card"),
     "cases": ("cases", "film rigs for the closed loop"),
     "evaluate": ("evaluate", "capture the filmed cases and measure"),
+    "calibrate": ("calibrate", "make what a model expects of its errors agree with what they are"),
     "papers": ("papers", "the papers' protocols and metrics on held-out clips"),
     "speed": ("v1.speed", "V1 against V2 on one clip"),
     "footage": ("footage", "measure on annotated real footage"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..backend.calibration import Calibration
 from ..backend.capture import MODELS
 from ..backend.model.checkpoint import load_model, load_refiner, save_model
 
@@ -68,6 +70,20 @@ def card(name: str, run: Path, digest: str, size: int, parameters: int) -> str:
     for key, m in last_validation(rows).items():
         lines.append(f"| {key} | " + " | ".join(f"{m[value]:.4g}" for value in columns.values()) + " |")
     return "\n".join(lines) + "\n"
+
+
+_STAMP = re.compile(r"^\| sha256 \|.*$", re.MULTILINE)
+_EXPECTS = re.compile(r"^\| expected errors \|.*\n", re.MULTILINE)
+
+
+def stamp_card(path: Path, digest: str, calibration: Calibration) -> None:
+    """Let a model's card, if there is one, name the file's new digest and the calibration that was put into it."""
+    if not path.is_file():
+        return
+    curves = "; ".join(f"{name} {curve.scale:.3g} · (error − {curve.floor:.3g}) · (1 − exp(−seconds / {curve.rise:.3g}))"
+                       for name, curve in (("fitted", calibration.fitted), ("without the fit", calibration.plain)))
+    text = _EXPECTS.sub("", path.read_text())
+    path.write_text(_STAMP.sub(f"| sha256 | `{digest}` |\n| expected errors | {curves} |", text))
 
 
 def publish(run: Path, name: str, folder: Path = MODELS) -> Path:

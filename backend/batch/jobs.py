@@ -20,7 +20,7 @@ _EXPORTS = tuple(suffix[1:] for suffix in EXPORT_SUFFIXES)
 _PATTERN = re.compile(r"[*?\[]")
 _NAME = re.compile(r"[^\w.-]+")
 # decided by the batch: each job has a folder of its own
-_RESULTS = {"output", "report", "contact_sheet"}
+_RESULTS = {"output", "report", "contact_sheet", "confidence"}
 _PATHS = ("scene", "video")
 
 

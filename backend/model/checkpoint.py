@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+from ..calibration import Calibration
 from ..errors import CaptureError
 from .config import ModelConfig
 from .network import Video2Pose2Rot
@@ -25,28 +27,45 @@ def save_model(model: Video2Pose2Rot | Refiner, path: Path, metadata: dict[str, 
     """Write weights (in float16 if half) with the config in the file's own metadata."""
     state = {k: (v.half() if half and v.is_floating_point() else v).contiguous() for k, v in model.state_dict().items()}
     header = {"format": REFINER if isinstance(model, Refiner) else FORMAT, "config": json.dumps(model.config.to_dict())} | (metadata or {})
+    if isinstance(model, Video2Pose2Rot) and model.calibration.measured:
+        header["calibration"] = model.calibration.to_json()
     save_file(state, str(path), metadata=header)
 
 
 def load_model(path: Path, device: torch.device | str = "cpu") -> Video2Pose2Rot:
     """Read a model written by save_model; raises CaptureError where the file is missing, damaged, or of another kind."""
-    return _load(path, FORMAT, lambda config: Video2Pose2Rot(ModelConfig.from_dict(config)), device)
+    def make(header: dict[str, str]) -> Video2Pose2Rot:
+        model = Video2Pose2Rot(ModelConfig.from_dict(json.loads(header["config"])))
+        model.calibration = Calibration.from_json(header.get("calibration"))
+        return model
+
+    return _load(path, FORMAT, make, device)
 
 
 def load_refiner(path: Path, device: torch.device | str = "cpu") -> Refiner:
     """Read a refiner written by save_model; raises CaptureError as load_model does."""
-    return _load(path, REFINER, lambda config: Refiner(RefinerConfig.from_dict(config)), device)
+    return _load(path, REFINER, lambda header: Refiner(RefinerConfig.from_dict(json.loads(header["config"]))), device)
 
 
-def _load(path: Path, kind: str, make: Callable[[dict[str, Any]], Network], device: torch.device | str) -> Network:
+def _load(path: Path, kind: str, make: Callable[[dict[str, str]], Network], device: torch.device | str) -> Network:
     header, state = _read(path, kind)
     try:
-        model = make(json.loads(header["config"]))
+        model = make(header)
         model.load_state_dict(state, strict=True)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise CaptureError(f"{path.name} was made for another version of the extension ({first}). Update the extension or choose another model.") from error
     return model.to(device).eval().requires_grad_(False)
+
+
+def save_calibration(path: Path, calibration: Calibration, place: Path | None = None) -> None:
+    """Put a calibration into a model file, or into a copy of it at `place`; the weights stay as they are, to the bit."""
+    header, _ = _read(path, FORMAT)
+    place = place or path
+    partial = place.with_name(f".{place.name}.partial")  # the file that is read must not be the one that is written
+    save_file(load_file(str(path)), str(partial), metadata=header | {"calibration": calibration.to_json()})
+    partial.chmod(path.stat().st_mode)
+    os.replace(partial, place)
 
 
 def load_weights(path: Path, kind: str = FORMAT) -> dict[str, torch.Tensor]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..calibration import Calibration
 from .batch import ModelInput, ModelOutput
 from .config import ModelConfig
 from .encoder import ImageEncoder
@@ -33,6 +34,7 @@ class Video2Pose2Rot(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.calibration = Calibration()  # no weight: how its own expected errors are to be read
         self.encoder = ImageEncoder(config)
         self.appearance = FineMap(config)
         self.references = References(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bpy
+import numpy as np
 import pytest
 
 State = Callable[[], dict[str, object]]
@@ -40,6 +42,7 @@ def scene_file(rig: bpy.types.Object, tmp_path: Path) -> Path:
         (("capture", "a.blend", "--video", "b.mp4", "--device", "abacus"), "abacus"),
         (("capture", "a.blend", "--video", "b.mp4", "--export", "c.obj"), ".bvh or .glb or .fbx"),
         (("capture", "a.blend", "--video", "b.mp4", "--reference-frames", "1,x"), "1,x"),
+        (("capture", "a.blend", "--video", "b.mp4", "--confidence", "c.json"), ".csv or .npz"),
         (("capture", "a.blend", "--video", "b.mp4", "--no-such-thing"), "--no-such-thing"),
     ],
 )
@@ -55,7 +58,8 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str], extension: 
 
     assert main(["capture", "--help"]) == 0
     text = capsys.readouterr().out
-    for option in ("--video", "--armature", "--reference-frames", "--start-frame", "--output", "--export", "--report", "--preview", "--model", "--device"):
+    options = ("--video", "--armature", "--reference-frames", "--start-frame", "--output", "--export", "--report", "--preview", "--model", "--device")
+    for option in (*options, "--confidence"):
         assert option in text
 
 
@@ -146,6 +150,40 @@ def test_every_result_is_written(posed_file: Path, clip_file: Path, tmp_path: Pa
     keys = {key.co[0] for curve in channels_of(worm) for key in curve.keyframe_points}
     assert keys == {1.0 + 2 * frame for frame in range(12)}, "12 frames a second in a scene of 24"
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
+def test_how_sure_a_capture_is_can_be_read(posed_file: Path, clip_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report, bones = tmp_path / "out.json", ["Segment 0", "Segment 1", "Segment 2"]
+    for place in (tmp_path / "sure.csv", tmp_path / "sure.npz"):
+        options = ("--confidence", place, "--report", report, "--export", tmp_path / "joints.csv", "--trim-end", "0.7")
+        assert run("capture", posed_file, "--video", clip_file, *options, capsys=capsys) == (0, "")
+    rows = list(csv.DictReader((tmp_path / "sure.csv").open(encoding="utf-8", newline="")))
+    with np.load(tmp_path / "sure.npz", allow_pickle=False) as data:
+        percent, frames, times = data["expected_error_percent"], data["frame"], data["time"]
+        assert data["bone"].tolist() == bones
+    assert frames.tolist() == [1.0 + 2 * frame for frame in range(len(frames))], "12 frames a second in a scene of 24"
+    assert times == pytest.approx((frames - 1) / 24)
+    assert [row["bone"] for row in rows[:3]] == bones
+    assert np.array([float(row["expected_error_percent"]) for row in rows]).reshape(percent.shape) == pytest.approx(percent, abs=1e-4)
+    assert percent[frames == 9].tolist() == [[0.0] * 3], "on the reference's frame the animator's pose is kept"
+    assert (percent[frames != 9] > 0).all()
+
+    told = json.loads(report.read_text("utf-8"))
+    assert [bone["expected_error_percent"] for bone in told["bones"] if bone["driven"]] == pytest.approx(percent.mean(0).tolist(), abs=1e-3)
+    assert told["confidence"]["calibrated"] is False, "nobody measured this model"
+    stretch = told["confidence"]["least_sure"][0]
+    assert set(stretch["bones"]) <= set(bones)
+    inside = (frames >= stretch["first"]) & (frames <= stretch["last"])
+    assert percent[inside].max() == percent.max()
+    assert "joint" in (tmp_path / "joints.csv").read_text().splitlines()[0], "beside it, not over it"
+
+
+def test_two_results_in_one_file_are_refused(posed_file: Path, clip_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "out.csv"
+    code, error = run("capture", posed_file, "--video", clip_file, "--export", place, "--confidence", place, capsys=capsys)
+    assert code == 1
+    assert error.endswith("is to hold two results. Give each a name of its own.")
+    assert not place.exists()
 
 
 def channels_of(armature: bpy.types.Object) -> bpy.types.bpy_prop_collection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -127,6 +128,7 @@ def test_capture_without_a_window(posed_rig: bpy.types.Object) -> None:
     assert chosen.finished_action.name == "bar"
     assert chosen.raw_action.name == "bar raw"
     assert chosen.summary.startswith("12 frames on 3 bones")
+    assert re.match(r"Look first at frames? \d+(–\d+)?: Segment \d", chosen.least_sure)
     assert [track.strips[0].action.name for track in posed_rig.animation_data.nla_tracks] == ["WormAction"], "the raw result is not stashed below"
 
     assert bpy.ops.armature.capture_use_result(result="RAW") == {"FINISHED"}

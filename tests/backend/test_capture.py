@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from mocap_anything.backend.calibration import UNTOUCHED, Calibration, Curve
 from mocap_anything.backend.camera import Camera
 from mocap_anything.backend.capture import CaptureRequest, capture
 from mocap_anything.backend.errors import CaptureCancelled, CaptureError
 from mocap_anything.backend.kinematics import skin
-from mocap_anything.backend.model.checkpoint import save_model
+from mocap_anything.backend.model.checkpoint import load_model, save_model
 from mocap_anything.backend.model.config import ModelConfig
 from mocap_anything.backend.model.network import Video2Pose2Rot
 from mocap_anything.backend.progress import CancelToken
@@ -90,6 +91,33 @@ def test_result_passes_through_every_reference_and_progress_never_goes_back(case
     assert fractions[-1] == 1.0
     assert {"Loading the model", "Following the subject", "Capturing", "Fitting the rig", "Finishing"} <= {p.stage for p in seen}
     assert set(result.seconds) == {"load", "follow", "capture", "fit", "finish"}
+
+
+def test_confidence_is_the_models_calibration_of_the_networks_word(case, model):
+    """The same capture under the network's own word, under numbers of the model, and without the fit."""
+    def under(calibration, **settings):
+        def loader(path, device):
+            network = load_model(path, device)
+            network.calibration = calibration
+            return network
+
+        steps = capture(request(case, 6, 16, **settings), CancelToken(), loader)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as stop:
+                return stop.value
+
+    rig, _, _, clip, _ = case
+    said = under(UNTOUCHED, fit=False).motion.confidence.astype(float)
+    measured = Calibration(Curve(2.0, 0.5 * said[:, rig.driven].min(), 0.1), Curve(3.0, 0.0, 0.0), True)
+    result = under(measured, fit=True)
+    gap = np.abs(clip.times[:, None] - clip.times[[6, 16]]).min(1)
+    assert np.allclose(result.motion.confidence, measured.fitted.expected(said, gap), rtol=1e-4)
+    assert (result.motion.confidence[[6, 16]] == 0).all()
+    assert result.report["calibrated"]
+    assert np.allclose(under(measured, fit=False).motion.confidence, np.minimum(3 * said, 1), rtol=1e-4)
+    assert not run(request(case, 6, fit=False))[0].report["calibrated"], "a model file without numbers"
 
 
 def test_re_rolling_every_bone_moves_no_vertex(case):
