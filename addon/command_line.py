@@ -178,6 +178,8 @@ def capture(arguments: argparse.Namespace, loader: ModelLoader | None = None, la
         prepared = prepare(scene, armature, options)
         result = capture_job.run(prepared.request, CancelToken(), ProgressLine(label), loader)
         captured = finish(armature, prepared, result, ProgressLine(label))
+        if not prepared.aligned:
+            print(f"{COMMAND}: note: without an aligned reference this is a rough guess. Set up a camera and pose the rig over the video.", file=sys.stderr)
         started = time.perf_counter()
         _write_scene(places)
         _write_pictures(places, armature, prepared, result.motion)

@@ -63,7 +63,9 @@ class VIEW3D_PT_capture_camera(_Step, bpy.types.Panel):
             column.prop(context.scene, "camera")
             column.prop(camera.data, "lens")
         else:
-            layout.label(text="Without a camera, 50 mm is assumed", icon="INFO")
+            column = layout.column(align=True)
+            column.label(text="Without a camera the capture is a rough guess:", icon="ERROR")
+            column.label(text="set one up and pose the rig over the video", icon="BLANK1")
 
 
 class VIEW3D_UL_capture_references(bpy.types.UIList):

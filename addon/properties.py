@@ -22,7 +22,7 @@ ROOT_TRAVELS = [
 REFERENCE_KINDS = [
     ("auto", "Automatic", "Aligned if the scene camera's picture has the shape of the clip's, otherwise rendered"),
     ("aligned", "Aligned", "The rig is posed over the video's own frame through the scene camera, which is the accurate way"),
-    ("rendered", "Rendered", "The rig is posed anywhere, and a picture is drawn of its mesh; works without a camera"),
+    ("rendered", "Rendered", "The rig is posed anywhere, and a picture is drawn of its mesh; works without a camera, but as a rough guess"),
 ]
 
 

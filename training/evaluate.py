@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,8 @@ def baselines(case: Case) -> dict[str, np.ndarray]:
     return poses
 
 
-def evaluate_case(case: Case, out: Path, options: list[str] | None, preview: bool = False) -> dict[str, Any]:
-    """Scores of every method on one case; options None leaves the model out."""
+def evaluate_case(case: Case, out: Path, options: list[str] | None, preview: bool = False, kind: str = "") -> dict[str, Any]:
+    """Scores of every method on one case; options None leaves the model out; kind: of body."""
     truth = case.truth
 
     def measured(pose: np.ndarray) -> dict[str, float]:
@@ -87,7 +88,7 @@ def evaluate_case(case: Case, out: Path, options: list[str] | None, preview: boo
 
     scores: Scores = {name: measured(pose) for name, pose in baselines(case).items()}
     entry: dict[str, Any] = {field: getattr(truth, field) for field in ("rig", "split", "clip", "group")}
-    entry |= {"frames": len(truth.pose), "bones": len(case.rig), "scores": scores}
+    entry |= {"kind": kind, "frames": len(truth.pose), "bones": len(case.rig), "scores": scores}
     if options is None:
         return entry
     done = capture(case.folder / "rig.blend", case.folder / "clip.mp4", out, truth.rig, ["--armature", case.armature, *options], preview)
@@ -139,7 +140,21 @@ def report(entries: list[dict[str, Any]]) -> str:
         name = f"{split} ({count['groups']} motions of {count['cases']} rigs)"
         summary += [[name, method, *(f"{values[c]:.2f}" for c in _COLUMNS.values())] for method, values in methods.items() if method != "count"]
     each = [_row(entry) for entry in sorted(entries, key=lambda e: (e["split"], e["rig"]))]
-    return markdown(summary) + "\n\n" + markdown([list(_RIG_COLUMNS), *each])
+    tables = [summary, *([kinds_of(entries)] if all(e.get("kind") for e in entries) else []), [list(_RIG_COLUMNS), *each]]
+    return "\n\n".join(markdown(table) for table in tables)
+
+
+def kinds_of(entries: list[dict[str, Any]]) -> list[list[str]]:
+    """A table's rows: means by kind of body, of all splits, the commonest kinds first; captures that failed are left out."""
+    known = [e for e in entries if not e.get("error")]
+    kinds = Counter(e["kind"] for e in known)
+    methods = [m for m in (MODEL, HOLD, JOINTS) if all(m in e["scores"] for e in known)]
+    rows = [["kind of body", "motions", *(f"{m} °" for m in methods), *(f"{m} MPJPE %" for m in methods)]]
+    for kind, _ in kinds.most_common():
+        part = [e for e in known if e["kind"] == kind]
+        values = [_mean_of_groups(part, m, name) for name in ("rotation", "mpjpe") for m in methods]
+        rows.append([kind, str(len({e["group"] for e in part})), *(f"{value:.1f}" for value in values)])
+    return rows
 
 
 def _row(entry: dict[str, Any]) -> list[str]:
@@ -175,6 +190,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--split", default="", help="comma-separated: these splits alone")
     parser.add_argument("--baselines", action="store_true", help="no capture: hold and closed form alone")
     parser.add_argument("--preview", action="store_true", help="also a side-by-side film of each case")
+    parser.add_argument("--rigs", type=Path, help="the folder that the rigs are from: also a table by kind of body")
     parser.add_argument("--model")
     parser.add_argument("--device")
     args = parser.parse_args(argv)
@@ -184,9 +200,11 @@ def main(argv: list[str] | None = None) -> int:
     if not folders:
         parser.error(f"no case in {args.cases}; render some with training.cases")
     args.out.mkdir(parents=True, exist_ok=True)
+    kinds = {row["name"]: row["kind"] for row in json.loads((args.rigs / "index.json").read_text())} if args.rigs else {}
     entries = []
     for folder in folders:
-        entries.append(evaluate_case(read_case(folder), args.out, options, args.preview))
+        case = read_case(folder)
+        entries.append(evaluate_case(case, args.out, options, args.preview, kinds.get(case.truth.rig, "")))
         shown = entries[-1]["scores"].get(MODEL, {}).get("rotation", math.nan)
         print(f"{folder.name}: {shown:.1f}° (hold {entries[-1]['scores'][HOLD]['rotation']:.1f}°) {entries[-1].get('error', '')}", file=sys.stderr, flush=True)
         results = {"averages": averages([e for e in entries if not e.get("error")]), "cases": entries}

@@ -62,6 +62,16 @@ def test_rigs_of_one_motion_count_once() -> None:
     assert means["rare"][evaluate.MODEL]["rotation"] == 1
 
 
+def test_kinds_of_body_are_averaged_over_motions_and_splits() -> None:
+    def entry(kind: str, group: str, error: float, split: str, failed: str = "") -> dict[str, object]:
+        scores = {name: {"rotation": error, "mpjpe": error / 10} for name in (evaluate.MODEL, evaluate.HOLD, evaluate.JOINTS)}
+        return {"kind": kind, "group": group, "split": split, "scores": scores, "error": failed}
+
+    rows = evaluate.kinds_of([entry("fish", "a", 10, "seen"), entry("bird", "b", 20, "rare"), entry("bird", "c", 40, "unseen"), entry("bird", "d", 9, "rare", "no")])
+    assert rows[1] == ["bird", "2", *["30.0"] * 3, *["3.0"] * 3]
+    assert rows[2] == ["fish", "1", *["10.0"] * 3, *["1.0"] * 3]
+
+
 def test_the_report_names_what_failed_and_results_are_json(case: evaluate.Case, tmp_path: Path) -> None:
     fine = evaluate.evaluate_case(case, tmp_path, None)
     broken = fine | {"rig": "other", "error": "there is no model"}
