@@ -67,7 +67,8 @@ def test_kinds_of_body_are_averaged_over_motions_and_splits() -> None:
         scores = {name: {"rotation": error, "mpjpe": error / 10} for name in (evaluate.MODEL, evaluate.HOLD, evaluate.JOINTS)}
         return {"kind": kind, "group": group, "split": split, "scores": scores, "error": failed}
 
-    rows = evaluate.kinds_of([entry("fish", "a", 10, "seen"), entry("bird", "b", 20, "rare"), entry("bird", "c", 40, "unseen"), entry("bird", "d", 9, "rare", "no")])
+    birds = [entry("bird", "b", 20, "rare"), entry("bird", "c", 40, "unseen"), entry("bird", "d", 9, "rare", "no")]
+    rows = evaluate.kinds_of([entry("fish", "a", 10, "seen"), *birds])
     assert rows[1] == ["bird", "2", *["30.0"] * 3, *["3.0"] * 3]
     assert rows[2] == ["fish", "1", *["10.0"] * 3, *["1.0"] * 3]
 
