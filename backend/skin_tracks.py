@@ -63,8 +63,8 @@ class SkinTracks:
             return None
         surface, crop = self.surface, standing.crop
         target = (self.place - crop.center) / crop.side + 0.5
-        information = np.linalg.inv(_LEAST**2 * np.eye(2) + self.covariance)
-        clear = np.linalg.eigvalsh(information)[:, 1] * _LEAST**2
+        information, most = _inverse(_LEAST**2 * np.eye(2) + self.covariance)
+        clear = most * _LEAST**2
         clear *= clear > _CLEAR
         chief = surface.chiefs(self.corners, self.weights)
         share = (clear > 0) / np.maximum(np.bincount(chief, clear, len(surface.rig)), _FEW)[chief]
@@ -133,6 +133,15 @@ class SkinTracks:
         self.place = np.concatenate([self.place, place[born].astype(np.float64)])
         self.covariance = np.concatenate([self.covariance, np.tile(self.found * _BORN**2 * np.eye(2), (len(born), 1, 1))])
         self.found = True
+
+
+def _inverse(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of symmetric (N, 2, 2), and its larger eigenvalue (N,); written out, for thousands of tiny ones LAPACK's threads take longer than flow does."""
+    a, b, c = covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]
+    size = a * c - b * b
+    inverse = np.stack([c, -b, -b, a], 1).reshape(-1, 2, 2) / size[:, None, None]
+    half = (a + c) / 2
+    return inverse, (half + np.sqrt(np.maximum(half * half - size, 0))) / size
 
 
 def _sample(picture: np.ndarray, place: np.ndarray) -> np.ndarray:

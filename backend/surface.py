@@ -126,21 +126,22 @@ class Surface:
         points = np.einsum("nk,nka->na", seen.weights, self.vertices(rotations, heads, used)[place])
         moved = np.einsum("nk,nka->na", seen.weights, self.moved[used][place])
         matrix = seen.matrix[:3, :3] * self.rig.size
-        before = points @ matrix.T + seen.matrix[:3, 3]
+        before = np.einsum("na,ba->nb", points, matrix) + seen.matrix[:3, 3]
         depth = np.maximum(before[:, 2:], 1e-6)
         flat = before[:, :2] / depth
         focal = seen.intrinsics[:2]
         across = np.zeros((len(points), 2, 3))
         across[:, 0, 0], across[:, 1, 1] = (focal / depth).T
         across[:, :, 2] = -flat * focal / depth
-        slope = across @ matrix
+        slope = np.einsum("nij,jk->nik", across, matrix)
         active = self.chain.active
         above = self.rig.carriers[active]
         axes = np.where((above >= 0)[:, None, None], np.swapaxes(rotations[np.maximum(above, 0)], -1, -2), np.eye(3))  # (A, 3, 3) axis by axis
         # a turn by d about an axis moves a point by d axis x (point - head), so slope . that = (point x slope) . axis - slope . (axis x head)
         both = np.concatenate([np.cross(points[:, None], slope), slope], -1)
         levers = np.concatenate([axes, -np.cross(axes, heads[active][:, None])], -1).reshape(-1, 6)
-        turning = (both.reshape(-1, 6) @ levers.T).reshape(len(points), 2, len(active), 3) * moved[:, None, :, None]
+        # by torch, whose threads are counted: numpy's would stand in the way of those that work out optical flow
+        turning = (torch.from_numpy(both.reshape(-1, 6)) @ torch.from_numpy(levers).T).numpy().reshape(len(points), 2, len(active), 3) * moved[:, None, :, None]
         return seen.target - flat * focal - seen.intrinsics[2:], np.concatenate([turning.reshape(len(points), 2, -1), slope], 2)
 
     def normal(self, seen: Seen, state: tuple[Tensor, Tensor], trust: float) -> tuple[Tensor, Tensor]:
@@ -149,6 +150,6 @@ class Surface:
         residual, jacobian = self.residuals(seen, state[0].numpy(), state[1].numpy())
         off = np.einsum("na,nab,nb->n", residual, seen.information, residual)
         weight = seen.information * (trust * seen.share / (1 + off))[:, None, None]  # Cauchy's, of the scale that is expected
-        rows = jacobian.reshape(-1, jacobian.shape[-1])
-        weighted = (weight @ jacobian).reshape(rows.shape)
-        return torch.from_numpy(weighted.T @ rows), torch.from_numpy(weighted.T @ residual.reshape(-1))
+        rows = torch.from_numpy(jacobian.reshape(-1, jacobian.shape[-1]))
+        weighted = (torch.from_numpy(weight) @ torch.from_numpy(jacobian)).view_as(rows).T
+        return weighted @ rows, weighted @ torch.from_numpy(residual.reshape(-1))

@@ -11,7 +11,7 @@ from mocap_anything.backend.drawn import CHANNELS, PAINTS, draw
 from mocap_anything.backend.ik_chain import Chain, Targets
 from mocap_anything.backend.kinematics import skin
 from mocap_anything.backend.model.refiner import Refiner, RefinerConfig, correlate
-from mocap_anything.backend.skin_tracks import SkinTracks
+from mocap_anything.backend.skin_tracks import SkinTracks, _inverse
 from mocap_anything.backend.surface import Seen, Shot, Standing, Surface
 
 
@@ -206,3 +206,11 @@ def test_a_window_peaks_where_the_same_is():
     window = correlate(features, torch.roll(features, (2, -3), (2, 3)))
     assert (window[0, :, 6:12, 6:12].argmax(0) == (2 + 4) * 9 + (-3 + 4)).all()
     assert window.shape == (1, 81, 20, 20)
+
+
+def test_small_covariances_are_inverted_as_numpy_does():
+    some = np.random.default_rng(2).normal(size=(50, 2, 3))
+    covariance = some @ some.transpose(0, 2, 1) + 1e-3 * np.eye(2)
+    inverse, most = _inverse(covariance)
+    np.testing.assert_allclose(inverse, np.linalg.inv(covariance), rtol=1e-8)
+    np.testing.assert_allclose(most, np.linalg.eigvalsh(inverse)[:, 1], rtol=1e-8)
