@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..backend.body_points import read_body
 from ..backend.closed_form import closed_form_motion
-from ..backend.ik_chain import head_targets
+from ..backend.ik_chain import Targets, head_targets
 from ..backend.inverse_kinematics import IKSettings, solve
 from ..backend.kinematics import pose_along_carriers
+from ..backend.model.config import SURFACE_POINTS
 from ..backend.track_quality import sort_tracks, track_noise
 from .takes import Take
 
@@ -53,6 +55,22 @@ def inverse_kinematics(noise: float = 0.0) -> Method:
     def run(take: Take) -> np.ndarray:
         rig, sure = sort_tracks(take.asset.rig, head_targets(take.asset.rig, _heads(take, noise), take.times), take.reference_pose)
         found = solve(rig, take.reference_pose, sure, IKSettings(noise=track_noise(rig, sure)))
+        return posed(found.rotations, found.heads)
+
+    return run
+
+
+def inverse_kinematics_of_points(noise: float = 0.0) -> Method:
+    """The solver on all points that the network has of a bone, true ones with noise of a size (share of the rig's) that it is told: what pose2rot has."""
+
+    def run(take: Take) -> np.ndarray:
+        rig = take.asset.rig
+        body = read_body(rig, SURFACE_POINTS)
+        rows, slots = np.nonzero(body.mask)
+        points = body.points(take.pose)[:, rows, slots]
+        points = points + np.random.default_rng(int(take.group, 16) % 2**32).normal(size=points.shape) * noise * rig.size
+        targets = Targets(body.bones[rows], body.offsets[rows, slots], points, take.times)
+        found = solve(rig, take.reference_pose, targets, IKSettings(noise=max(noise, IKSettings.noise)))
         return posed(found.rotations, found.heads)
 
     return run

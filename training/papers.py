@@ -91,6 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--splits", default=",".join(SPLITS), help="comma-separated (default: %(default)s)")
     parser.add_argument("--clips", type=int, default=2, help="held-out clips a rig (default: %(default)s; 0: all)")
     parser.add_argument("--noise", type=float, nargs="*", default=[0.0], help="errors of the true joints that closed form and IK see, shares of the size")
+    parser.add_argument("--points", action="store_true", help="also IK from all points of a bone, the surface's too, as pose2rot has them")
     parser.add_argument("--model", help="also V2: a bundled model's name or a .safetensors file")
     parser.add_argument("--v1", type=Path, help="also V1, from the true and from the predicted mesh: a model that `train --model v1` wrote")
     parser.add_argument("--only", nargs="+", default=[], help="these rigs alone")
@@ -99,6 +100,8 @@ def main(argv: list[str] | None = None) -> int:
     for noise in args.noise:
         suffix = f", {100 * noise:g} % noise" if noise else ""
         chosen |= {f"closed form, joints{suffix}": methods.closed_form(noise), f"IK, joints{suffix}": methods.inverse_kinematics(noise)}
+        if args.points:
+            chosen[f"IK, joints and surface points{suffix}"] = methods.inverse_kinematics_of_points(noise)
     seeing = networks(args.model, args.v1)
     rows: list[dict[str, Any]] = []
     for protocol in (p for p in PROTOCOLS if p in args.protocols.split(",")):

@@ -51,11 +51,14 @@ def test_true_joints_tell_more_than_holding(creature: Asset) -> None:
     take = takes.make_take(creature, creature.clips[0], "same-clip", "seen")
     assert take is not None
     rows = {name: papers.measure(take, method) for name, method in
-            (("hold", methods.hold), ("closed", methods.closed_form()), ("ik", methods.inverse_kinematics()), ("noisy", methods.inverse_kinematics(0.01)))}
+            (("hold", methods.hold), ("closed", methods.closed_form()), ("ik", methods.inverse_kinematics()), ("noisy", methods.inverse_kinematics(0.01)),
+             ("points", methods.inverse_kinematics_of_points()), ("noisy points", methods.inverse_kinematics_of_points(0.02)))}
     assert rows["hold"]["at_reference"] < 1e-3
     assert rows["closed"]["rotation"] < 0.7 * rows["hold"]["rotation"]
     assert rows["ik"]["rotation"] < 0.7 * rows["hold"]["rotation"]
     assert rows["ik"]["mpjpe_cm"] < 1
+    assert rows["points"]["rotation"] < min(rows["ik"]["rotation"], rows["noisy points"]["rotation"])
+    assert rows["noisy points"]["rotation"] < rows["hold"]["rotation"]
     assert rows["ik"]["mpjpe_cm"] < rows["noisy"]["mpjpe_cm"] < rows["hold"]["mpjpe_cm"]
 
 
