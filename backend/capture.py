@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _INSIDE = 0.1  # share of a reference's points that must lie in its picture
 MODELS = Path(__file__).resolve().parent.parent / "assets" / "models"
 REFINER = "refiner"  # a bundled model of its own, which compares the posed rig with the frames
-_STAGES = {"load": 0.02, "follow": 0.2, "capture": 0.25, "fit": 0.49, "finish": 0.04}  # shares of the progress bar
+_STAGES = {"load": 0.02, "follow": 0.13, "capture": 0.3, "fit": 0.51, "finish": 0.04}  # shares of the progress bar
 
 ModelLoader = Callable[[Path, Any], Any]
 
