@@ -268,7 +268,7 @@ def validation_sets(folder: Path, config: StreamConfig, batches: int = 4) -> dic
     for name, assets in held_out_assets(folder).items():
         sample = replace(config.sample, frames=4, references=1, loose_share=0.0, rendered_share=0.0)
         sizes = {"batch": min(config.batch, 8), "motion_batch": min(config.motion_batch, 8)}
-        fixed = replace(config, seed=987_654, baked_share=1.0, motion_frames=24, sample=sample, **sizes)
+        fixed = replace(config, seed=987_654, baked_share=1.0, motion_frames=24, varied=0.0, carried=0.0, sample=sample, **sizes)
         stream = SampleStream(fixed, assets)
         sets[name] = [stream.batch(np.random.default_rng((fixed.seed, i)), []) for i in range(batches)]
     return sets

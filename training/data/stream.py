@@ -14,6 +14,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from ...backend.model.batch import ModelInput
 from .asset import Asset, load_asset
 from .sample import SampleConfig, SampleMaker, Truth, collate
+from .vary import carried, plan_of, varied
 
 _SHIPPABLE = {"CC0-1.0", "CC0"}
 
@@ -21,13 +22,19 @@ _SHIPPABLE = {"CC0-1.0", "CC0"}
 @dataclass(frozen=True)
 class StreamConfig:
     """seed, clips a batch, share of samples from baked rigs, clips from one procedural creature, share of procedural clips in which the
-    video shows another body than the rig's, and the motion-only batch's size."""
+    video shows another body than the rig's, and the motion-only batch's size.
+
+    varied: share of baked samples whose motion is warped, layered or mirrored; carried: of those that wear a procedural creature's of the same plan, or
+    whose own a procedural creature wears.
+    """
 
     seed: int = 0
     batch: int = 8
     baked_share: float = 0.5
     creature_uses: int = 3
     other_subject: float = 0.3
+    varied: float = 0.5
+    carried: float = 0.1
     motion_batch: int = 8
     motion_frames: int = 12
     sample: SampleConfig = SampleConfig()
@@ -89,10 +96,22 @@ class SampleStream(IterableDataset[Batch]):
     def _pick(self, rng: np.random.Generator, pool: list[tuple[Asset, Asset]]) -> tuple[Asset, Asset]:
         """A rig, and the subject that its video shows."""
         if self.assets and rng.random() < self.config.baked_share:
-            asset = self.assets[rng.integers(len(self.assets))]
+            asset = self._varied(rng, self.assets[rng.integers(len(self.assets))], pool)
             return asset, asset
         rig, twin = pool[rng.integers(len(pool))]
         return rig, twin if rng.random() < self.config.other_subject else rig
+
+    def _varied(self, rng: np.random.Generator, asset: Asset, pool: list[tuple[Asset, Asset]]) -> Asset:
+        """A baked rig, some of the time with a motion that its files do not have."""
+        config = self.config
+        alike = [rig for rig, _ in pool if rig.plan == plan_of(asset)] if config.carried and rng.random() < config.carried else []
+        if alike:
+            creature = alike[rng.integers(len(alike))]
+            driver, target = (asset, creature) if rng.random() < 0.5 else (creature, asset)
+            clip = carried(driver, driver.clips[rng.integers(len(driver.clips))], target)
+            if clip is not None:
+                return replace(target, clips=(clip,))
+        return varied(rng, asset) if config.varied and rng.random() < config.varied else asset
 
     def batch(self, rng: np.random.Generator, pool: list[tuple[Asset, Asset]]) -> Batch:
         """One batch from the baked rigs and a pool of procedural creatures."""
