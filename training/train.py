@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -57,14 +58,14 @@ class TrainConfig:
 
 
 class Trainer:
-    """Model, averaged model, optimiser and their place in the stream."""
+    """Model, averaged model, optimiser and their place in the stream; samples are made by CPU processes whatever the device."""
 
-    def __init__(self, config: TrainConfig, out: Path, assets: list[Asset]) -> None:
-        self.config, self.out, self.assets = config, out, assets
+    def __init__(self, config: TrainConfig, out: Path, assets: list[Asset], device: str = "cpu") -> None:
+        self.config, self.out, self.assets, self.device = config, out, assets, torch.device(device)
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.stream.seed)
-        self.model = self.make_model()
-        self.average = self.make_model().requires_grad_(False)
+        self.model = self.make_model().to(self.device)
+        self.average = self.make_model().to(self.device).requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
         self.optimizer = torch.optim.AdamW(self._groups(), lr=config.learning_rate, betas=(0.9, 0.98))
         self.team = Team()
@@ -93,7 +94,7 @@ class Trainer:
     def measure(self, batch: Batch) -> dict[str, float]:
         """The averaged model's metrics on a validation batch."""
         row: dict[str, float] = {}
-        average = cast(Video2Pose2Rot, self.average)
+        average, batch = cast(Video2Pose2Rot, self.average), batch.to(self.device)
         if batch.clips is not None:
             x, truth = batch.clips
             row |= clip_metrics(average(x), truth, x)
@@ -110,7 +111,7 @@ class Trainer:
         if batch.clips is None:
             return None
         x, truth = batch.clips
-        return overlay(x, truth, cast(Video2Pose2Rot, self.average).find(x)[0].uv.float().numpy())
+        return overlay(x, truth, cast(Video2Pose2Rot, self.average).find(x.to(self.device))[0].uv.float().cpu().numpy())
 
     def _groups(self) -> list[dict[str, object]]:
         decay = [p for p in self.model.parameters() if p.ndim >= 2]
@@ -118,7 +119,7 @@ class Trainer:
         return [{"params": decay, "weight_decay": self.config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
 
     def _resume(self) -> None:
-        state = torch.load(self.out / "state.pt", weights_only=True)
+        state = torch.load(self.out / "state.pt", map_location=self.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -147,7 +148,7 @@ class Trainer:
         """The weighted loss of rendered clips and motion alone, and the unweighted terms."""
         # what is random in a step depends on the step and the process alone, so that a resumed run goes on as it would have
         generator = torch.Generator().manual_seed((self.config.stream.seed * 1_000_003 + self.step) * 64 + self.team.rank)
-        loss, terms, motion_terms = torch.zeros(()), {}, {}
+        loss, terms, motion_terms = torch.zeros((), device=self.device), {}, {}
         if batch.motion is not None:
             motion_terms = self._motion_terms(*batch.motion, generator)
             loss = self.config.motion_weight * weigh(motion_terms, self.config.weights)
@@ -158,26 +159,31 @@ class Trainer:
 
     def _clip_terms(self, x: ModelInput, truth: Truth, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Rendered clips: matching alone in its own stage, else everything."""
-        if self.config.stage == "match":
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
-                found, _, mask = cast(Video2Pose2Rot, self.model).find(x)
-            return match_terms(found.uv, found.heat, mask, truth, x)
         given, _ = noisy_positions(truth.xyz, generator)
         share = torch.rand(len(x.times), generator=generator) < self.config.true_share
         drop = bool(torch.rand(1, generator=generator) < 0.15)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
-            out = self.model(x, given, share, drop)
-        return clip_losses(out, truth, x)
+        x, truth = x.to(self.device), truth.to(self.device)
+        with self.autocast():
+            if self.config.stage == "match":
+                found, _, mask = cast(Video2Pose2Rot, self.model).find(x)
+                return match_terms(found.uv, found.heat, mask, truth, x)
+            return clip_losses(self.model(x, given.to(self.device), share.to(self.device), drop), truth, x)
 
     def _motion_terms(self, x: ModelInput, truth: Truth, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Motion alone: in one step of three pose2rot from noisy positions, else lifting and pose2rot from noisy 2D tracks."""
         noisy, log_error = noisy_positions(truth.xyz, generator)
+        tracks = None if self.step % 3 == 0 else noisy_tracks(truth.uv, noisy - truth.xyz, log_error, x.joint_mask, generator)
+        x, truth = x.to(self.device), truth.to(self.device)
         model = cast(Video2Pose2Rot, self.model)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
-            if self.step % 3 == 0:
-                return rotation_terms(model.pose2rot(x, noisy, log_error, None)[0], truth, x)
-            xyz, log_error, turn = model.from_tracks(x, *noisy_tracks(truth.uv, noisy - truth.xyz, log_error, x.joint_mask, generator))
+        with self.autocast():
+            if tracks is None:
+                return rotation_terms(model.pose2rot(x, noisy.to(self.device), log_error.to(self.device), None)[0], truth, x)
+            xyz, log_error, turn = model.from_tracks(x, *(part.to(self.device) for part in tracks))
         return position_terms(xyz, log_error, truth, x) | rotation_terms(turn, truth, x)
+
+    def autocast(self) -> torch.autocast:
+        """Half the digits where the config wants it."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16)
 
     def train_step(self, batch: Batch, rate: float, stop: bool = False) -> tuple[dict[str, float], bool]:
         """One optimiser step; returns the unweighted terms, and whether any process of the team wants this to be the last one."""
@@ -239,7 +245,7 @@ class Trainer:
         for name, batches in sets.items():
             totals: dict[str, list[float]] = defaultdict(list)
             for batch in batches:
-                with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+                with torch.no_grad(), self.autocast():
                     row = self.measure(batch)
                 for key, value in row.items():
                     totals[key].append(value)
@@ -256,7 +262,7 @@ class Trainer:
             self.journal.write(self.step, row)
 
     def _show(self, name: str, batch: Batch) -> None:
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+        with torch.no_grad(), self.autocast():
             sheet = self.picture(batch)
         if sheet is not None and self.journal is not None:
             self.journal.show(self.step, name, sheet)
@@ -294,6 +300,7 @@ def main() -> None:
     parser.add_argument("--baked-share", type=float, default=0.5)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda with as many --workers as there are cores (default: %(default)s)")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
@@ -301,6 +308,8 @@ def main() -> None:
     batch, motion_batch = 0 if args.stage == "motion" else args.batch, 0 if args.stage == "match" else args.motion_batch
     stream = StreamConfig(seed=args.seed, batch=batch, baked_share=args.baked_share, sample=sample, motion_batch=motion_batch)
     config = TrainConfig(stage=args.stage, stream=stream)
+    if args.device == "cuda" and "LOCAL_RANK" in os.environ:  # each process of the launcher has a card of its own
+        args.device = f"cuda:{os.environ['LOCAL_RANK']}"
     if args.rate:
         config = replace(config, learning_rate=args.rate)
     assets = training_assets(args.baked, args.any_licence) if args.baked else []
@@ -309,9 +318,9 @@ def main() -> None:
 
         baseline = v1_config(stream)
         config, stream = replace(baseline, learning_rate=config.learning_rate), baseline.stream
-        trainer: Trainer = V1Trainer(config, args.out, assets)
+        trainer: Trainer = V1Trainer(config, args.out, assets, args.device)
     else:
-        trainer = Trainer(config, args.out, assets)
+        trainer = Trainer(config, args.out, assets, args.device)
     if args.from_model and trainer.step == 0:
         trainer.start_from(args.from_model)
     if args.motion_model and trainer.step == 0:

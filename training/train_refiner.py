@@ -76,8 +76,8 @@ class RefinerTrainer(Trainer):
 
     def losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """How unlikely the truth is under a Laplace distribution of the plane about the flow, of the scale that was said."""
-        found = cast(GuessBatch, batch)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+        found = cast(GuessBatch, batch).to(self.device)
+        with self.autocast():
             flow, log_scale, (near, wide) = self.model(found.drawn, found.frame)
         miss = misses(flow, found.flow)
         known = found.known / found.known.sum((1, 2), keepdim=True).clamp(min=1) / len(flow)  # every picture alike, however large its rig
@@ -92,7 +92,7 @@ class RefinerTrainer(Trainer):
 
     def measure(self, batch: Any) -> dict[str, float]:
         """Misses as shares of the crop, and how many are near; of what the refiner calls sure, too; beside holding the guess."""
-        found = cast(GuessBatch, batch)
+        found = cast(GuessBatch, batch).to(self.device)
         flow, log_scale, _ = self.average(found.drawn, found.frame)
         miss, stays = misses(flow, found.flow)[found.known], found.flow.norm(dim=1)[found.known]
         sure = miss[log_scale[found.known] <= log_scale[found.known].median()]

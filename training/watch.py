@@ -16,7 +16,7 @@ _MOVES = 1.0  # degrees: bones that stay closer to the reference in the whole cl
 def _rotation_error(turn: Tensor, truth: Truth, x: ModelInput) -> float:
     """Mean parent-local error in degrees over the bones that move in the clip; turn (B, T, J, 3, 3)."""
     local = relative_to_carrier(truth.turn, x.carriers)
-    moved = torch.rad2deg(geodesic(torch.eye(3).expand_as(local), local)).amax(1, keepdim=True) >= _MOVES
+    moved = torch.rad2deg(geodesic(torch.eye(3, device=local.device).expand_as(local), local)).amax(1, keepdim=True) >= _MOVES
     counted = (moved & x.joint_mask[:, None]).expand(local.shape[:3])
     return float(torch.rad2deg(geodesic(relative_to_carrier(turn, x.carriers), local))[counted].mean())
 
@@ -28,7 +28,7 @@ def _distance(xyz: Tensor, truth: Truth, x: ModelInput) -> float:
 
 def _held(truth: Truth, x: ModelInput) -> dict[str, float]:
     return {"hold_xyz": _distance(x.ref_xyz[:, :1, :, 0].expand_as(truth.xyz[..., 0, :]), truth, x),
-            "hold_local": _rotation_error(torch.eye(3).expand_as(truth.turn), truth, x)}
+            "hold_local": _rotation_error(torch.eye(3, device=truth.turn.device).expand_as(truth.turn), truth, x)}
 
 
 @torch.no_grad()
@@ -50,14 +50,14 @@ def clip_metrics(out: ModelOutput, truth: Truth, x: ModelInput) -> dict[str, flo
 def motion_metrics(model: Video2Pose2Rot, truth: Truth, x: ModelInput) -> dict[str, float]:
     """Lifting and pose2rot from true tracks and from tracks with 1 % noise, pose2rot from true positions and with 2 % noise."""
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(truth.xyz.shape, generator=generator)
+    noise = torch.randn(truth.xyz.shape, generator=generator).to(truth.xyz.device)
     rows: dict[str, float] = {}
     for name, sigma in (("true", 0.0), ("noisy", 0.01)):
         uv = truth.uv.clamp(-1, 2) + sigma * noise[..., :2]
         xyz, _, turn = model.from_tracks(x, uv, torch.full_like(uv, 0.7))
         rows |= {f"tracks_{name}_xyz": _distance(xyz[..., 0, :], truth, x), f"tracks_{name}_local": _rotation_error(turn, truth, x)}
     for name, sigma in (("true", 0.0), ("noisy", 0.02)):
-        log_error = torch.full(truth.xyz.shape[:3], max(sigma, 0.002)).log()
+        log_error = torch.full(truth.xyz.shape[:3], max(sigma, 0.002), device=truth.xyz.device).log()
         turn, start = model.pose2rot(x, truth.xyz + sigma * noise, log_error, None)
         rows |= {f"points_{name}_local": _rotation_error(turn, truth, x), f"points_{name}_start": _rotation_error(start, truth, x)}
     return rows | {f"motion_{name}": value for name, value in _held(truth, x).items()}

@@ -2,12 +2,14 @@
 
 import os
 import socket
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
+from mocap_anything.backend.model import pose2rot
 from mocap_anything.backend.model.config import ModelConfig
 from mocap_anything.backend.model.rotations import along_carriers, matrix_from_axis_angle, relative_to_carrier
 from mocap_anything.training.data.asset import load_asset, save_asset
@@ -128,6 +130,34 @@ def test_training_resumes_to_the_same_result(tmp_path):
         second.train_step(batch, 1e-3)
     for a, b in zip(straight.model.parameters(), second.model.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.parametrize("stage", ["match", "motion", "joint"])
+def test_nothing_of_a_step_stays_on_the_cpu(stage, tmp_path, monkeypatch):
+    """On the meta device, which refuses to be mixed with another as a card does; but for what looks at numbers, which it has none of."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(pose2rot, "along_carriers", lambda turn, _: turn)
+    monkeypatch.setattr(pose2rot, "turns_from_points", lambda _, now, *__: now.new_zeros(*now.shape[:-2], 3, 3))
+    batch = next(iter(SampleStream(STREAM, [])))
+    batch = Batch(None if stage == "motion" else batch.clips, None if stage == "match" else batch.motion)
+    trainer = Trainer(TrainConfig(stage=stage, model=MODEL, stream=STREAM, bf16=False), tmp_path, [], "meta")
+    for trainer.step in (0, 1):
+        loss, terms = trainer.losses(batch)
+        assert {value.device.type for value in (loss, *terms.values())} == {"meta"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA card here")
+@pytest.mark.parametrize("stage", ["match", "motion", "joint"])
+def test_a_step_on_a_card_is_the_step_on_the_cpu(stage, tmp_path):
+    batch = next(iter(SampleStream(STREAM, [])))
+    batch = Batch(None if stage == "motion" else batch.clips, None if stage == "match" else batch.motion)
+    config = TrainConfig(stage=stage, model=MODEL, stream=STREAM, bf16=False, warmup=2)
+    losses = []
+    for device in ("cpu", "cuda"):
+        trainer = Trainer(config, tmp_path / device, [], device)
+        losses.append([trainer.train_step(batch, 1e-3)[0]["loss"] for _ in range(2)])
+        trainer.validate({"unseen": [batch]})
+    np.testing.assert_allclose(losses[0], losses[1], rtol=2e-3)
 
 
 def test_metrics_of_a_perfect_answer_are_zero(sample):

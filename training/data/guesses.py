@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -36,6 +36,9 @@ class GuessBatch:
     frame: torch.Tensor
     flow: torch.Tensor
     known: torch.Tensor
+
+    def to(self, device: torch.device) -> GuessBatch:
+        return GuessBatch(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,6 +56,10 @@ class Truth:
     mask: torch.Tensor
     surface: torch.Tensor | None = None
     ref_surface: torch.Tensor | None = None
+
+    def to(self, device: torch.device) -> Truth:
+        moved: dict[str, Any] = {f.name: None if (value := getattr(self, f.name)) is None else value.to(device) for f in fields(self)}
+        return replace(self, **moved)
 
 
 @dataclass

@@ -47,6 +47,10 @@ class Batch:
     clips: tuple[ModelInput, Truth] | None
     motion: tuple[ModelInput, Truth] | None
 
+    def to(self, device: torch.device) -> Batch:
+        clips, motion = (None if part is None else (part[0].to(device), part[1].to(device)) for part in (self.clips, self.motion))
+        return Batch(clips, motion)
+
 
 def training_assets(folder: Path, any_licence: bool = False) -> list[Asset]:
     """Baked rigs that a bundled model may learn from: split train, CC0 (unless any_licence), held-out clips taken away."""

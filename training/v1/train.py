@@ -61,14 +61,14 @@ class V1Trainer(Trainer):
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """video2mesh from the pictures; mesh2pose from true points at first, then more and more from those that video2mesh found."""
         assert batch.clips is not None
-        x, truth = batch.clips
+        x, truth = batch.clips[0].to(self.device), batch.clips[1].to(self.device)
         assert truth.surface is not None
         assert truth.ref_surface is not None
         generator = torch.Generator().manual_seed((self.config.stream.seed * 1_000_003 + self.step) * 64 + self.team.rank)
         first, last = self.config.given_share
         share = first + (last - first) * min(1.0, self.step / self.config.given_steps)
-        given = torch.rand(len(x.times), generator=generator) < share
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+        given = (torch.rand(len(x.times), generator=generator) < share).to(self.device)
+        with self.autocast():
             out = self.model(x, truth.ref_surface, truth.surface, given)
         terms = v1_terms(out, truth.surface, truth.xyz[..., 0, :], x.joint_mask)
         weights = {"accuracy": 3.0, "completeness": 3.0, "position": 20.0, "change": 5.0}
@@ -77,7 +77,7 @@ class V1Trainer(Trainer):
     def measure(self, batch: Batch) -> dict[str, float]:
         """Distances as shares of the size: the mesh's chamfer, joints from the predicted and from the true mesh, and holding the reference."""
         assert batch.clips is not None
-        x, truth = batch.clips
+        x, truth = batch.clips[0].to(self.device), batch.clips[1].to(self.device)
         assert truth.surface is not None
         assert truth.ref_surface is not None
         heads = truth.xyz[..., 0, :]
