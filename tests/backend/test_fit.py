@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 from mocap_anything.backend.assemble import Track
 from mocap_anything.backend.body_points import Body
-from mocap_anything.backend.fit import FitSettings, fit
+from mocap_anything.backend.fit import fit
+from mocap_anything.backend.fit_settings import FitSettings
 from mocap_anything.backend.kinematics import bone_rotations
 from mocap_anything.backend.rig import Rig
 
