@@ -136,7 +136,10 @@ class VIEW3D_PT_capture_result(_Step, bpy.types.Panel):
         if chosen.summary:
             layout.label(text=chosen.summary)
         if chosen.least_sure:
-            layout.label(text=chosen.least_sure, icon="VIEWZOOM")
+            where, _, what = chosen.least_sure.partition(": ")
+            column = layout.column(align=True)  # two lines: the sidebar is narrow
+            column.label(text=where, icon="VIEWZOOM")
+            column.label(text=what, icon="BLANK1")
         active = armature.animation_data.action if armature.animation_data else None
         row = layout.row(align=True)
         for result, action in (("FINISHED", chosen.finished_action), ("RAW", chosen.raw_action)):
