@@ -36,7 +36,7 @@ from .kinematics import bone_rotations
 from .model.refiner import Refiner
 from .rig import Rig
 from .skin_tracks import SkinTracks
-from .steady import steady
+from .steady import steady, surety
 from .surface import Seen, Shot, Standing, Surface
 
 _DAMPING = 1e-6
@@ -202,9 +202,7 @@ class _Fit:
         blocks = normal[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3))
         index = torch.arange(active)
         blocks[:, index, :, index] -= still.transpose(0, 1)
-        spread = torch.linalg.inv(normal)[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3))
-        spread = change @ spread[:, index, :, index].transpose(0, 1) @ change.transpose(-1, -2)
-        self.known[part] = (self.settings.doubtful * torch.linalg.inv(spread)).float()
+        self.known[part] = (self.settings.doubtful * surety(normal, change)).float()
 
     def _believe(self, normal: Tensor, gradient: Tensor, angles: Tensor, prior: Tensor, expected: Tensor, gap: Tensor) -> None:
         """Add what the network and the frame before say of the angles, whose increments are turns in the carriers' axes."""

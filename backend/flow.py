@@ -58,7 +58,9 @@ class FlowWorker:
         self.pending: _Pending | None = None
 
     def begin(self, then: np.ndarray, now: np.ndarray, scale: float, crop: Crop) -> None:
-        """Start on the flow from one picture (H, W, 3), shrunk by `scale`, to the next, around a crop."""
+        """Start on the flow from one picture (H, W, 3), shrunk by `scale`, to the next, around a crop, unless it works on these two already."""
+        if self.began(then, now):
+            return
         self.drop()
         first = part_around(then, scale, crop)
         height, width = first.grey.shape

@@ -26,7 +26,7 @@ from .axis_angles import exp_rotation, inverse_left_jacobian, log_rotation
 from .closed_form import turns_from_points
 from .ik_chain import Chain, Targets
 from .rig import Rig
-from .steady import steady
+from .steady import steady, surety
 
 _CHUNK = 1 << 23  # elements of a Jacobian held at once
 _ROBUST = 4.0  # of the noise: residuals beyond count linearly
@@ -54,6 +54,11 @@ class IKSettings:
     surge: float = 100.0
     iterations: int = 8
 
+    @property
+    def noisy(self) -> bool:
+        """Whether to reckon with what is usual of motions."""
+        return self.noise >= _NOISY
+
 
 @dataclass(frozen=True, eq=False)
 class Solution:
@@ -74,19 +79,20 @@ def solve(rig: Rig, reference: np.ndarray, targets: Targets, settings: IKSetting
     chain = Chain(rig, np.asarray(reference, np.float64), targets)
     positions = torch.from_numpy(np.asarray(targets.positions, np.float64) / rig.size)
     turns, roots = _closed_form(chain, positions, targets.times, settings)
-    angles = log_rotation(turns[:, chain.active])
-    state = _State(angles, roots, torch.zeros(*angles.shape, 3))
-    closed = angles.clone()
+    state = _State(log_rotation(turns[:, chain.active]), roots)
+    closed, known = state.angles.clone(), []
     frames = max(1, _CHUNK // max(1, 9 * len(chain.bones) * (len(chain.active) + 1)))
     for step in range(settings.iterations):
         beside, hurry = _neighbours(state.angles, torch.from_numpy(np.asarray(targets.times, np.float64)), settings)
         for start in range(0, len(positions), frames):
             part = slice(start, start + frames)
-            _refine(chain, state, part, positions[part], closed[part], beside[part], hurry[part], settings)
+            normal, change = _refine(chain, state, part, positions[part], closed[part], beside[part], hurry[part], settings)
+            if settings.noisy and step == settings.iterations - 1:
+                known.append(surety(normal, change).float())
             if check:
                 check((step + min(1.0, (start + frames) / len(positions))) / settings.iterations)
-    if settings.noise >= _NOISY:
-        state.angles = steady(torch.from_numpy(np.asarray(targets.times, np.float64)), state.angles, state.known, None, settings.surge)
+    if known:
+        state.angles = steady(torch.from_numpy(np.asarray(targets.times, np.float64)), state.angles, torch.cat(known), None, settings.surge)
     rotations, heads = chain.pose(state.turns(chain), state.roots)
     error = (chain.points(rotations, heads) - positions).norm(dim=-1) * rig.size
     return Solution(rotations.numpy(), heads.numpy() * rig.size, error.numpy())
@@ -94,11 +100,10 @@ def solve(rig: Rig, reference: np.ndarray, targets: Targets, settings: IKSetting
 
 @dataclass
 class _State:
-    """angles (T, A, 3) axis-angles of the active bones' turns; roots (T, J, 3) heads, those of roots used; known (T, A, 3, 3) how surely the angles are."""
+    """angles (T, A, 3) axis-angles of the active bones' turns; roots (T, J, 3) heads, those of roots used."""
 
     angles: Tensor
     roots: Tensor
-    known: Tensor
 
     def turns(self, chain: Chain, part: slice = slice(None)) -> Tensor:
         angles = self.angles[part]
@@ -175,8 +180,8 @@ def _neighbours(angles: Tensor, times: Tensor, settings: IKSettings) -> tuple[Te
 
 def _refine(
     chain: Chain, state: _State, part: slice, positions: Tensor, closed: Tensor, beside: Tensor, hurry: Tensor, settings: IKSettings
-) -> None:
-    """One damped Gauss-Newton step of the frames of a part, in place."""
+) -> tuple[Tensor, Tensor]:
+    """One damped Gauss-Newton step of the frames of a part, in place; its normal equations and how axis-angles change with turns, as `surety` takes them."""
     angles = state.angles[part]
     frames, active = angles.shape[:2]
     rotations, heads = chain.pose(state.turns(chain, part), state.roots[part])
@@ -197,7 +202,7 @@ def _refine(
     pull = eye / settings.bend**2 + along / settings.twist**2
     near = eye * (1 / settings.trust**2)
     still = eye * (1 / hurry**2)[:, None, None, None]
-    if settings.noise >= _NOISY:
+    if settings.noisy:
         pull = pull + settings.lazy / (settings.rest**2 + angles.square().sum(-1))[..., None, None] * eye
     total = pull + near + still
     wish = -(pull @ angles[..., None]) + near @ (closed - angles)[..., None] + still @ (beside - angles)[..., None]
@@ -212,9 +217,8 @@ def _refine(
     turn = step[:, : 3 * active].unflatten(1, (active, 3))
     turn = turn / turn.norm(dim=-1, keepdim=True).clamp(min=1.0)  # a radian at most: farther off a linear step says nothing
     state.angles[part] = log_rotation(exp_rotation(turn) @ exp_rotation(angles))
-    spread = torch.linalg.inv(normal)[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3))[:, index, :, index]
-    state.known[part] = torch.linalg.inv(change @ spread.transpose(0, 1) @ change.transpose(-1, -2)).float()
     state.roots[part][:, chain.roots] += step[:, 3 * active :].unflatten(1, (len(chain.roots), 3))
+    return normal, change
 
 
 def _jacobian(chain: Chain, rotations: Tensor, heads: Tensor, points: Tensor) -> Tensor:

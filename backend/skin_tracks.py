@@ -57,7 +57,7 @@ class SkinTracks:
         """Where the points are in a frame; None where none is left."""
         if self.image is not None and shot.image is not self.image:
             self._step(shot, standing.crop)
-        if shot.after is not None and not self.worker.began(shot.image, shot.after):
+        if shot.after is not None:
             self.worker.begin(shot.image, shot.after, shot.scale, standing.crop)  # it is ready when this frame's pose is found
         if not len(self.place):
             return None
@@ -80,8 +80,7 @@ class SkinTracks:
     def _step(self, shot: Shot, crop: Crop) -> None:
         """Move all points from the frame before to this one, as the flow around the rig says."""
         assert self.image is not None
-        if not self.worker.began(self.image, shot.image):
-            self.worker.begin(self.image, shot.image, shot.scale, crop)
+        self.worker.begin(self.image, shot.image, shot.scale, crop)
         flow = self.worker.take()
         if flow is None:
             self.forget()

@@ -24,6 +24,17 @@ def steady(times: Tensor, angles: Tensor, information: Tensor, fixed: int | None
     return torch.cat([_solve(rows, angles[:, k : k + _TOGETHER], information[:, k : k + _TOGETHER], fixed) for k in bones], 1)
 
 
+def surety(normal: Tensor, change: Tensor) -> Tensor:
+    """(T, A, 3, 3) how surely each of A bones' axis-angles are known, whatever the others are: the inverse of its block of the covariance.
+
+    normal: (T, 3A + n, 3A + n) normal equations of turns in the carriers' axes. change: (T, A, 3, 3) how axis-angles change with those.
+    """
+    active = change.shape[1]
+    index = torch.arange(active)
+    spread = torch.linalg.inv(normal)[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3))[:, index, :, index]
+    return torch.linalg.inv(change @ spread.transpose(0, 1) @ change.transpose(-1, -2))
+
+
 def _second_differences(times: Tensor) -> Tensor:
     """(T - 2, 3) coefficients by which neighbours give the acceleration of each inner frame, weighted as an integral over time is."""
     steps = times.diff()

@@ -90,9 +90,9 @@ def test_the_jacobian_of_points_is_the_numerical_one(walker: Rig) -> None:
     angles, roots = torch.from_numpy(swings(walker, 0.5, 1)[5:6]), chain.ref_heads[None].clone()
 
     def points(angles: torch.Tensor, roots: torch.Tensor) -> torch.Tensor:
-        return chain.points(*chain.pose(ik._State(angles, roots, torch.zeros(*angles.shape, 3)).turns(chain), roots))[0].flatten()
+        return chain.points(*chain.pose(ik._State(angles, roots).turns(chain), roots))[0].flatten()
 
-    turned, placed = chain.pose(ik._State(angles, roots, torch.zeros(*angles.shape, 3)).turns(chain), roots)
+    turned, placed = chain.pose(ik._State(angles, roots).turns(chain), roots)
     jacobian = ik._jacobian(chain, turned, placed, chain.points(turned, placed))[0]
     for column in range(3 * 9 + 3):
         sides = []

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from ...backend.errors import CaptureError
-from ...backend.kinematics import bone_rotations, pose_along_carriers
+from ...backend.kinematics import bone_rotations
 from ...backend.motion import Motion
 from ...backend.retarget.correspondence import propose
+from ...backend.retarget.sheet import poses_of
 from ...backend.retarget.transfer import Posed, RetargetSettings, retarget
 from .asset import Asset, AssetClip
 
@@ -102,10 +103,8 @@ def carried(driver: Asset, clip: AssetClip, target: Asset) -> AssetClip | None:
         found = retarget(driving, own, links, motion, RetargetSettings(contacts=False))
     except (CaptureError, ValueError):
         return None
-    out = np.tile(np.eye(4), (frames, len(target.rig), 1, 1))
-    scale = np.linalg.norm(stand[:, :3, :3], axis=-2, keepdims=True)
-    out[..., :3, :3] = found.rotations * scale
-    out[..., :3, 3] = pose_along_carriers(target.rig, found.rotations, stand, found.heads)
+    out = poses_of(target.rig, found)
+    out[..., :3, :3] *= np.linalg.norm(stand[:, :3, :3], axis=-2, keepdims=True)
     if not np.isfinite(out).all() or np.ptp(found.rotations, axis=0).max() < 0.05:
         return None
     return AssetClip(f"{driver.name}: {clip.name}", clip.fps, out.astype(np.float32))

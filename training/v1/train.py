@@ -60,8 +60,9 @@ class V1Trainer(Trainer):
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """video2mesh from the pictures; mesh2pose from true points at first, then more and more from those that video2mesh found."""
-        assert batch.clips is not None
-        x, truth = batch.clips[0].to(self.device), batch.clips[1].to(self.device)
+        clips = batch.to(self.device).clips
+        assert clips is not None
+        x, truth = clips
         assert truth.surface is not None
         assert truth.ref_surface is not None
         generator = torch.Generator().manual_seed((self.config.stream.seed * 1_000_003 + self.step) * 64 + self.team.rank)
@@ -76,8 +77,9 @@ class V1Trainer(Trainer):
 
     def measure(self, batch: Batch) -> dict[str, float]:
         """Distances as shares of the size: the mesh's chamfer, joints from the predicted and from the true mesh, and holding the reference."""
-        assert batch.clips is not None
-        x, truth = batch.clips[0].to(self.device), batch.clips[1].to(self.device)
+        clips = batch.to(self.device).clips
+        assert clips is not None
+        x, truth = clips
         assert truth.surface is not None
         assert truth.ref_surface is not None
         heads = truth.xyz[..., 0, :]
