@@ -45,6 +45,7 @@ def draw(paths: list[Path], metrics: list[str], out: Path) -> None:
     panels[0][0].legend()
     figure.tight_layout()
     figure.savefig(out, dpi=80)
+    pyplot.close(figure)
 
 
 def main() -> None:

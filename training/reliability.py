@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from .calibration import Observed, together, weights_of
 from .evaluate import markdown
 
 PARTS = 10
-_SIDE, _EDGE = 560, 64  # pixels of the plot and of the margin about it
-_COLORS = ("#1f5fa8", "#c8511b", "#3a8a3a", "#7a4fa0")
-_TICKS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 _AGREES = 0.2  # the share by which observed and expected may differ
 
 
@@ -73,35 +70,24 @@ def table(groups: dict[str, Sequence[Observed]]) -> str:
 
 def draw(groups: dict[str, Sequence[Observed]], path: Path) -> None:
     """The reliability diagram as PNG: observed over expected error by tenths, both axes logarithmic, the band within 20 % shaded."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
     blocks = {name: reliability(cases) for name, cases in groups.items()}
-    values = [max(value, 1e-4) for parts in blocks.values() for part in parts for value in (part.expected, part.observed)]
-    low, high = np.log(min(values) / 1.3), np.log(max(values) * 1.3)
-
-    def at(expected: float, observed: float) -> tuple[float, float]:
-        x, y = ((np.log(max(value, 1e-4)) - low) / (high - low) * _SIDE for value in (expected, observed))
-        return float(_EDGE + x), float(_EDGE + _SIDE - y)
-
-    image = Image.new("RGB", (_SIDE + 2 * _EDGE, _SIDE + 2 * _EDGE), "white")
-    pen = ImageDraw.Draw(image)
-    ends = np.exp([low, high])
-    pen.polygon([at(end, end * share) for end, share in zip(ends[[0, 1, 1, 0]], (1 - _AGREES, 1 - _AGREES, 1 + _AGREES, 1 + _AGREES), strict=True)], "#e6e6e6")
-    pen.line([at(end, end) for end in ends], "#909090", 2)
-    far, size = _EDGE + _SIDE, image.width - 1
-    for box in ((0, 0, size, _EDGE - 1), (far + 1, 0, size, size), (0, far + 1, size, size), (0, 0, _EDGE - 1, size)):
-        pen.rectangle(box, "white")  # where the band sticks out of the frame
-    for tick in (tick for tick in _TICKS if ends[0] < tick < ends[1]):
-        (x, _), (_, y) = at(tick, tick), at(tick, tick)
-        pen.line([(x, _EDGE + _SIDE), (x, _EDGE + _SIDE + 6)], "black")
-        pen.line([(_EDGE - 6, y), (_EDGE, y)], "black")
-        pen.text((x, _EDGE + _SIDE + 10), f"{100 * tick:g}", "black", anchor="ma")
-        pen.text((_EDGE - 10, y), f"{100 * tick:g}", "black", anchor="rm")
-    for number, (name, parts) in enumerate(blocks.items()):
-        color, dots = _COLORS[number % len(_COLORS)], [at(part.expected, part.observed) for part in parts]
-        pen.line(dots, color, 2)
-        for x, y in dots:
-            pen.ellipse((x - 4, y - 4, x + 4, y + 4), color)
-        pen.text((_EDGE + 14, _EDGE + 12 + 18 * number), name, color)
-    pen.rectangle((_EDGE, _EDGE, _EDGE + _SIDE, _EDGE + _SIDE), outline="black")
-    pen.text((_EDGE + _SIDE / 2, image.height - 18), "expected error, % of the rig's size", "black", anchor="mm")
-    pen.text((_EDGE, _EDGE - 22), "observed error, % of the rig's size", "black", anchor="lm")
-    image.quantize(32).save(path, optimize=True)
+    values = [100 * max(value, 1e-4) for parts in blocks.values() for part in parts for value in (part.expected, part.observed)]
+    ends = np.array([min(values) / 1.3, max(values) * 1.3])
+    figure, plot = pyplot.subplots(figsize=(6.88, 6.88))
+    plot.fill_between(ends, ends * (1 - _AGREES), ends * (1 + _AGREES), color="0.9")
+    plot.plot(ends, ends, color="0.56")
+    for name, parts in blocks.items():
+        plot.plot([100 * part.expected for part in parts], [100 * part.observed for part in parts], "o-", label=name)
+    label = "{} error, % of the rig's size"
+    plot.set(xscale="log", yscale="log", xlim=ends, ylim=ends, xlabel=label.format("expected"), ylabel=label.format("observed"))
+    plot.legend()
+    figure.savefig(path, dpi=100)
+    pyplot.close(figure)
+    with Image.open(path) as image:  # few colours, for it lies beside the documents
+        few = image.convert("RGB").quantize(32)
+    few.save(path, optimize=True)
