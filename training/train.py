@@ -269,10 +269,16 @@ class Trainer:
 
 
 def validation_sets(folder: Path, config: StreamConfig, batches: int = 4) -> dict[str, list[Batch]]:
-    """Fixed batches of rigs never trained on (unseen, rare) and of held-out clips (seen), drawn by the training renderer."""
+    """Fixed batches of rigs never trained on (unseen, rare) and of held-out clips (seen), drawn by the training renderer.
+
+    Set `rendered` shows the unseen ones again, their references plain renders of another pose from another side.
+    """
     sets: dict[str, list[Batch]] = {}
-    for name, assets in held_out_assets(folder).items():
-        sample = replace(config.sample, frames=4, references=1, loose_share=0.0, rendered_share=0.0)
+    groups = held_out_assets(folder)
+    for name, assets in [*groups.items(), ("rendered", groups.get("unseen", []))]:
+        if not assets or (name == "rendered" and not config.batch):
+            continue
+        sample = replace(config.sample, frames=4, references=1, loose_share=0.0, rendered_share=float(name == "rendered"))
         sizes = {"batch": min(config.batch, 8), "motion_batch": min(config.motion_batch, 8)}
         fixed = replace(config, seed=987_654, baked_share=1.0, motion_frames=24, varied=0.0, carried=0.0, sample=sample, **sizes)
         stream = SampleStream(fixed, assets)
@@ -294,6 +300,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--frames", type=int, default=6)
     parser.add_argument("--references", type=int, default=1)
+    parser.add_argument("--rendered-share", type=float, default=SampleConfig.rendered_share, help="clips whose reference is a render of another pose and view (%(default)s)")
     parser.add_argument("--stage", choices=["match", "motion", "joint"], default="joint")
     parser.add_argument("--batch", type=int, default=8, help="rendered clips a step")
     parser.add_argument("--motion-batch", type=int, default=8, help="clips of geometry alone a step")
@@ -304,7 +311,7 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
-    sample = SampleConfig(frames=args.frames, references=args.references)
+    sample = SampleConfig(frames=args.frames, references=args.references, rendered_share=args.rendered_share)
     batch, motion_batch = 0 if args.stage == "motion" else args.batch, 0 if args.stage == "match" else args.motion_batch
     stream = StreamConfig(seed=args.seed, batch=batch, baked_share=args.baked_share, sample=sample, motion_batch=motion_batch)
     config = TrainConfig(stage=args.stage, stream=stream)

@@ -22,7 +22,7 @@ class V1TrainConfig(TrainConfig):
 
     v1: V1Config = field(default_factory=V1Config)
     given_share: tuple[float, float] = (1.0, 0.3)
-    given_steps: int = 3000
+    given_steps: int = 1000
 
 
 def v1_config(stream: StreamConfig, v1: V1Config | None = None) -> V1TrainConfig:
