@@ -82,10 +82,23 @@ class _Triangles:
 
 def rasterize(vertices: torch.Tensor, triangles: torch.Tensor, intrinsics: torch.Tensor, size: tuple[int, int], near: float = NEAR) -> Buffers:
     """See B pictures of (H, W) pixels of one mesh: vertices (B, V, 3) in the camera frame, triangles (F, 3), intrinsics (B, 4) fx fy cx cy."""
+    corners = vertices.index_select(1, triangles.long().flatten()).view(-1, 3, 3)
+    picture = torch.arange(len(vertices), device=vertices.device).repeat_interleave(len(triangles))
+    number = torch.arange(len(triangles), device=vertices.device).repeat(len(vertices))
+    return rasterize_corners(corners, picture, number, intrinsics, size, near)
+
+
+def rasterize_corners(
+    corners: torch.Tensor, picture: torch.Tensor, number: torch.Tensor, intrinsics: torch.Tensor, size: tuple[int, int], near: float = NEAR,
+) -> Buffers:  # fmt: skip
+    """See pictures of different meshes: K triangles' corners (K, 3, 3) in the camera frame of their picture (K,), with the number (K,) that each has there.
+
+    intrinsics (B, 4); triangles of one picture stand together, their numbers increasing. Buffers.triangle holds the numbers.
+    """
     height, width = size
-    setup = _set_up(vertices, triangles.long(), intrinsics, size, near)
-    nearest = vertices.new_zeros(len(vertices) * height * width)
-    winner = torch.full(nearest.shape, len(setup.number), dtype=torch.int32, device=vertices.device)  # Metal reduces no int64
+    setup = _set_up(corners, picture, number, intrinsics, size, near)
+    nearest = corners.new_zeros(len(intrinsics) * height * width)
+    winner = torch.full(nearest.shape, len(setup.number), dtype=torch.int32, device=corners.device)  # Metal reduces no int64
     area = (setup.last - setup.first + 1).prod(1).cumsum(0)
     chunks = 1 + int(area[-1]) // _CHUNK if len(area) else 0
     cuts = torch.searchsorted(area, torch.arange(1, chunks, device=area.device) * _CHUNK).tolist()
@@ -97,31 +110,27 @@ def rasterize(vertices: torch.Tensor, triangles: torch.Tensor, intrinsics: torch
             winner = torch.where(nearest > before, len(setup.number), winner)
         wins = nearness == nearest[pixel]
         winner.scatter_reduce_(0, pixel[wins], owner[wins].int(), "amin")
-    return _resolve(setup, winner, (len(vertices), height, width))
+    return _resolve(setup, winner, (len(intrinsics), height, width))
 
 
-def _set_up(vertices: torch.Tensor, triangles: torch.Tensor, intrinsics: torch.Tensor, size: tuple[int, int], near: float) -> _Triangles:
-    corners = vertices.index_select(1, triangles.flatten()).view(len(vertices), -1, 3, 3)
+def _set_up(
+    corners: torch.Tensor, picture: torch.Tensor, number: torch.Tensor, intrinsics: torch.Tensor, size: tuple[int, int], near: float,
+) -> _Triangles:  # fmt: skip
     z = corners[..., 2]
-    flat = corners[..., :2] / z.clamp(min=near)[..., None] * intrinsics[:, None, None, :2] + intrinsics[:, None, None, 2:]
+    lens = intrinsics.index_select(0, picture)[:, None]
+    flat = corners[..., :2] / z.clamp(min=near)[..., None] * lens[..., :2] + lens[..., 2:]
     limit = torch.tensor([size[1], size[0]], dtype=flat.dtype, device=flat.device)
-    a, b, c = flat.unbind(2)
+    a, b, c = flat.unbind(1)
     u, v = b - a, c - a
-    area = u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
+    area = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
     first = torch.minimum((torch.minimum(torch.minimum(a, b), c) - 0.5 - 1e-4).ceil().clamp(min=0), limit)
     last = torch.minimum((torch.maximum(torch.maximum(a, b), c) - 0.5 + 1e-4).floor().clamp(min=-1), limit - 1)
     seen = (z.amin(-1) > near) & (last >= first).all(-1) & (area.abs() > 1e-9) & torch.isfinite(area)
-    picture, number = seen.nonzero(as_tuple=True)
-    kept = picture * seen.shape[1] + number
-    first, last, area = (_rows(value, kept) for value in (first, last, area))
-    a, b, c = (_rows(flat, kept) - first[:, None] - 0.5).unbind(1)
+    kept = seen.nonzero()[:, 0]
+    first, last, area, flat, z, picture, number = (value.index_select(0, kept) for value in (first, last, area, flat, z, picture, number))
+    a, b, c = (flat - first[:, None] - 0.5).unbind(1)
     weights = torch.cat([_edge(b, c), _edge(c, a), _edge(a, b)], 1) / area[:, None]
-    return _Triangles(weights, 1 / _rows(z, kept), first.long(), last.long(), picture, number, area < 0)
-
-
-def _rows(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """values (B, F, ...) at flat indices (K,): (K, ...)."""
-    return values.flatten(0, 1).index_select(0, index)
+    return _Triangles(weights, 1 / z, first.long(), last.long(), picture, number, area < 0)
 
 
 def _edge(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:

@@ -23,11 +23,12 @@ from ..backend.model.config import ModelConfig
 from ..backend.model.network import Video2Pose2Rot
 from .data.asset import Asset
 from .data.sample import SampleConfig, Truth
-from .data.stream import Batch, SampleStream, StreamConfig, held_out_assets, training_assets
+from .data.stream import Batch, SampleStream, StreamConfig, training_assets, validation_sets
 from .distributed import Team
 from .journal import Journal, overlay
 from .losses import LossWeights, clip_losses, match_terms, position_terms, rotation_terms, weigh
 from .noise import noisy_positions, noisy_tracks
+from .studio.studio import Studio
 from .watch import clip_metrics, motion_metrics
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class TrainConfig:
 
 
 class Trainer:
-    """Model, averaged model, optimiser and their place in the stream; samples are made by CPU processes whatever the device."""
+    """Model, averaged model, optimiser and their place in the stream; worker processes make samples, whole or for the studio to draw here."""
 
     def __init__(self, config: TrainConfig, out: Path, assets: list[Asset], device: str = "cpu") -> None:
         self.config, self.out, self.assets, self.device = config, out, assets, torch.device(device)
@@ -70,6 +71,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(self._groups(), lr=config.learning_rate, betas=(0.9, 0.98))
         self.team = Team()
         self.journal = Journal(out) if self.team.leads else None
+        self.studio = Studio(config.stream.sample.image_size, self.device) if config.stream.staged else None
         self.step, self.seconds, self.best = 0, 0.0, float("inf")
         if (out / "state.pt").is_file():
             self._resume()
@@ -144,10 +146,19 @@ class Trainer:
         (self.out / "state.tmp").replace(self.out / "state.pt")
         self.write_model(self.out / "model.safetensors")
 
+    def seed(self) -> int:
+        """What is random in a step depends on the step and the process alone, so that a resumed run goes on as it would have."""
+        return (self.config.stream.seed * 1_000_003 + self.step) * 64 + self.team.rank
+
+    def filmed(self, batch: Batch) -> Batch:
+        """The batch with its pictures drawn on this device, where the stream left that to the studio."""
+        if self.studio is None or batch.stage is None or batch.clips is None:
+            return batch
+        return Batch(self.studio.fill(*batch.clips, batch.stage.to(self.device), self.seed()), batch.motion)
+
     def losses(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The weighted loss of rendered clips and motion alone, and the unweighted terms."""
-        # what is random in a step depends on the step and the process alone, so that a resumed run goes on as it would have
-        generator = torch.Generator().manual_seed((self.config.stream.seed * 1_000_003 + self.step) * 64 + self.team.rank)
+        generator = torch.Generator().manual_seed(self.seed())
         loss, terms, motion_terms = torch.zeros((), device=self.device), {}, {}
         if batch.motion is not None:
             motion_terms = self._motion_terms(*batch.motion, generator)
@@ -189,7 +200,7 @@ class Trainer:
         """One optimiser step; returns the unweighted terms, and whether any process of the team wants this to be the last one."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss, terms = self.losses(batch)
+        loss, terms = self.losses(self.filmed(batch))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         stop = self.team.average_gradients(self.model.parameters(), stop)
@@ -268,24 +279,6 @@ class Trainer:
             self.journal.show(self.step, name, sheet)
 
 
-def validation_sets(folder: Path, config: StreamConfig, batches: int = 4) -> dict[str, list[Batch]]:
-    """Fixed batches of rigs never trained on (unseen, rare) and of held-out clips (seen), drawn by the training renderer.
-
-    Set `rendered` shows the unseen ones again, their references plain renders of another pose from another side.
-    """
-    sets: dict[str, list[Batch]] = {}
-    groups = held_out_assets(folder)
-    for name, assets in [*groups.items(), ("rendered", groups.get("unseen", []))]:
-        if not assets or (name == "rendered" and not config.batch):
-            continue
-        sample = replace(config.sample, frames=4, references=1, loose_share=0.0, rendered_share=float(name == "rendered"))
-        sizes = {"batch": min(config.batch, 8), "motion_batch": min(config.motion_batch, 8)}
-        fixed = replace(config, seed=987_654, baked_share=1.0, motion_frames=24, varied=0.0, carried=0.0, sample=sample, **sizes)
-        stream = SampleStream(fixed, assets)
-        sets[name] = [stream.batch(np.random.default_rng((fixed.seed, i)), []) for i in range(batches)]
-    return sets
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
@@ -300,7 +293,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--frames", type=int, default=6)
     parser.add_argument("--references", type=int, default=1)
-    parser.add_argument("--rendered-share", type=float, default=SampleConfig.rendered_share, help="clips whose reference is a render of another pose and view (%(default)s)")
+    parser.add_argument("--rendered-share", type=float, default=SampleConfig.rendered_share, help="clips whose reference is of another pose and view")
     parser.add_argument("--stage", choices=["match", "motion", "joint"], default="joint")
     parser.add_argument("--batch", type=int, default=8, help="rendered clips a step")
     parser.add_argument("--motion-batch", type=int, default=8, help="clips of geometry alone a step")
@@ -308,12 +301,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", help="cpu, or cuda with as many --workers as there are cores (default: %(default)s)")
+    parser.add_argument("--draw", choices=["workers", "device"], help="who draws the pictures (default: device where that is a card)")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
     sample = SampleConfig(frames=args.frames, references=args.references, rendered_share=args.rendered_share)
     batch, motion_batch = 0 if args.stage == "motion" else args.batch, 0 if args.stage == "match" else args.motion_batch
-    stream = StreamConfig(seed=args.seed, batch=batch, baked_share=args.baked_share, sample=sample, motion_batch=motion_batch)
+    stream = StreamConfig(seed=args.seed, batch=batch, baked_share=args.baked_share, sample=sample, motion_batch=motion_batch,
+                          staged=(args.draw or ("workers" if args.device == "cpu" else "device")) == "device")  # fmt: skip
     config = TrainConfig(stage=args.stage, stream=stream)
     if args.device == "cuda" and "LOCAL_RANK" in os.environ:  # each process of the launcher has a card of its own
         args.device = f"cuda:{os.environ['LOCAL_RANK']}"

@@ -15,7 +15,8 @@ from mocap_anything.backend.kinematics import bone_rotations
 from mocap_anything.backend.model.config import ModelConfig
 from mocap_anything.backend.model.network import Video2Pose2Rot
 from mocap_anything.training import network_methods
-from mocap_anything.training.data.sample import SampleConfig, sample_surface
+from mocap_anything.training.data.sample import SampleConfig
+from mocap_anything.training.data.scene import sample_surface
 from mocap_anything.training.data.stream import Batch, SampleStream, StreamConfig
 from mocap_anything.training.filming import Filmed, film, heads_of_positions, motion_of_turns
 from mocap_anything.training.methods import posed

@@ -17,11 +17,11 @@ from ...backend.model.config import SURFACE_POINTS
 from ...backend.model.prepare import PosedCrop, images_to_tensor, model_input
 from ..render import Background, Look, augment, render_clip
 from .asset import Asset, AssetClip
+from .scene import Scene, Subject, choose_frames, sample_surface, thin_out, worn_points
 from .views import crop_intrinsics, picture_in_crop, random_camera, random_crop
 
-Subject = tuple[Asset, AssetClip]  # another body of the rig's bones, and how it moves
 _PAINTED = 3  # scenes that one batch paints
-_MISFIT = 0.3  # of what laying a rig over another subject leaves, this much an animator leaves too
+COMPANY = 0.12  # of shots have others of the subject's kind in them
 
 
 @dataclass(frozen=True)
@@ -80,50 +80,15 @@ class Shot:
     surface: np.ndarray | None = None
 
 
-def sample_surface(rng: np.random.Generator, rest: np.ndarray, triangles: np.ndarray, posed: np.ndarray, count: int) -> np.ndarray:
-    """(P, count, 3) points of a skin, spread evenly over its area at rest, where the posed vertices (P, V, 3) carry them."""
-    corners = rest[triangles].astype(np.float64)
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1) + 1e-18
-    chosen = rng.choice(len(triangles), count, p=area / area.sum())
-    a, b = rng.random((2, count, 1))
-    a, b = np.where(a + b > 1, 1 - a, a), np.where(a + b > 1, 1 - b, b)  # folded back into the triangle
-    first, second, third = (posed[:, triangles[chosen, k]] for k in range(3))
-    return first + a * (second - first) + b * (third - first)
-
-
-def choose_frames(rng: np.random.Generator, clip: AssetClip, config: SampleConfig) -> np.ndarray:
-    """Frame numbers, the references' first: mostly an even stride, sometimes any frames in order."""
-    total, wanted = len(clip.pose), config.frames
-    stride = int(rng.choice([1, 2, 3, 4], p=[0.3, 0.35, 0.2, 0.15]))
-    stride = max(1, min(stride, (total - 1) // max(wanted - 1, 1)))
-    if rng.random() < 0.3 and total >= wanted:
-        frames = np.sort(rng.choice(total, wanted, replace=False))
-    else:
-        start = rng.integers(0, max(total - stride * (wanted - 1), 1))
-        frames = np.minimum(start + stride * np.arange(wanted), total - 1)
-    return np.concatenate([rng.integers(0, total, config.references), frames])
-
-
 def _on_grey(images: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """As a rendered reference looks: the rig's mesh before a plain backdrop."""
     cover = mask[..., None].astype(np.float32) / 255
     return (images * cover + 128 * (1 - cover)).astype(np.uint8)
 
 
-def worn_points(points: np.ndarray, rotations: np.ndarray, heads: np.ndarray) -> np.ndarray:
-    """Where a rig's points sit on another subject that moves alike: (P, J, K, 3).
-
-    points (P, J, K, 3), rotations (P, J, 3, 3): the rig's. heads (P, J, 3): the subject's. In the first picture the rig is laid over the
-    subject as an animator does it, moved and scaled as a whole, then bone by bone towards the joints that are seen; what does not fit even
-    then stays fixed to the subject's bones.
-    """
-    rig, subject = points[0, :, 0], heads[0]
-    rig_center, center = rig.mean(0), subject.mean(0)
-    scale = ((rig - rig_center) * (subject - center)).sum() / np.square(rig - rig_center).sum().clip(1e-12)
-    missed = (rig - rig_center) * scale + center - subject
-    offset = _MISFIT * missed[:, None] + (points[0] - rig[:, None]) * scale
-    turned = rotations @ np.swapaxes(rotations[0], -1, -2)
-    return heads[:, :, None] + offset @ np.swapaxes(turned, -1, -2)
+def quartered(mask: torch.Tensor) -> torch.Tensor:
+    """(P, S/4, S/4) means of masks (P, S, S), as the network tells them; a single pixel stays one."""
+    return mask if mask.shape[-1] < 4 else torch.nn.functional.avg_pool2d(mask, 4)
 
 
 def _views(body: Body, camera: Camera, crop: Crop, seen: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -166,35 +131,41 @@ class SampleMaker:
         if subject is not None:
             asset, clip = subject
             seen = worn_points(points, rotations, clip.pose[frames][:, body.bones][..., :3, 3].astype(np.float64))
-        pose, times = clip.pose[frames].astype(np.float64), frames / clip.fps
+        times = frames / clip.fps
+        camera = random_camera(rng, seen[..., 0, :].mean(1), asset.rig.size, np.asarray(asset.up), times)
+        crop = random_crop(rng, camera.project(seen.reshape(len(frames), -1, 3)), references)
+        scene = Scene(asset, clip, frames, camera, crop, seen, plain)
+        images, mask = self.film(rng, scene)
+        return Shot(camera, crop, seen, points, rotations, images, mask, times, self._surface(scene) if self.config.surface_samples else None)
+
+    def film(self, rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+        """Pictures (P, S, S, 3) uint8 of a scene, and the subject's coverage (P, S, S) uint8."""
+        asset, camera, crop, size = scene.asset, scene.camera, scene.crop, self.config.image_size
         mesh = asset.rig.mesh
         assert mesh is not None
-        vertices = skin(mesh, asset.rig, pose)
-        camera = random_camera(rng, seen[..., 0, :].mean(1), asset.rig.size, np.asarray(asset.up), times)
-        flat = seen.reshape(len(frames), -1, 3)
-        crop = random_crop(rng, camera.project(flat), references)
-        drawn = camera.to_camera(vertices).astype(np.float32)
         look = Look.random(rng, mesh.colors, mesh.vertices, np.asarray(asset.up))
-        up = camera.from_armature[0, :3, :3] @ asset.up
-        size = self.config.image_size
         # blend skinning is linear in the pose: the difference of two poses gives the vertices' displacement in a frame
-        step = clip.pose[np.minimum(frames + 1, len(clip.pose) - 1)] - pose
-        velocity = np.einsum("pab,pvb->pva", camera.from_armature[:, :3, :3], skin(mesh, asset.rig, step))
+        velocity = np.einsum("pab,pvb->pva", scene.turning, skin(mesh, asset.rig, scene.step))
         rendered = render_clip(
-            drawn, mesh.triangles.astype(np.int32), mesh.vertices.astype(np.float32), crop_intrinsics(camera, crop, size), size, look,
-            self._background(rng), rng, up_cam=up, velocity=velocity, shutter=0.0 if plain else None,
-            frame=picture_in_crop(camera, crop, size), camera=camera.from_armature[:, :3, :3] if rng.random() < 0.3 else None,
-            company=0.0 if plain else 0.12,
+            camera.to_camera(scene.vertices).astype(np.float32), mesh.triangles.astype(np.int32), mesh.vertices.astype(np.float32),
+            crop_intrinsics(camera, crop, size), size, look, self._background(rng), rng, up_cam=scene.up, velocity=velocity,
+            shutter=0.0 if scene.plain else None, frame=picture_in_crop(camera, crop, size), camera=scene.turning if rng.random() < 0.3 else None,
+            company=0.0 if scene.plain else COMPANY,
         )
         mask = rendered.mask
-        images = _on_grey(rendered.images, mask) if plain else augment(rendered.images, rng, mask, rendered.outside)
-        surface = None
-        if self.config.surface_samples:
-            own = np.random.default_rng(zlib.crc32(asset.name.encode()))  # the same points in every shot of a rig
-            skinned = sample_surface(own, mesh.vertices, mesh.triangles, vertices, self.config.surface_samples)
-            view = np.swapaxes(view_rotation(camera.intrinsics, crop.center) @ camera.from_armature[:, :3, :3], -1, -2)
-            surface = (skinned - seen[..., 0, :].mean(-2, keepdims=True)) @ view / (asset.rig.size * camera.scale)[:, None, None]
-        return Shot(camera, crop, seen, points, rotations, images, mask, times, surface)
+        return _on_grey(rendered.images, mask) if scene.plain else augment(rendered.images, rng, mask, rendered.outside), mask
+
+    def keep(self) -> None:
+        """The sample made last goes into the batch; others were drawn again."""
+
+    def _surface(self, scene: Scene) -> np.ndarray:
+        """(P, M, 3) points of the skin in the axes and unit of xyz, the same points in every shot of a rig."""
+        mesh, camera = scene.asset.rig.mesh, scene.camera
+        assert mesh is not None
+        own = np.random.default_rng(zlib.crc32(scene.asset.name.encode()))
+        skinned = sample_surface(own, mesh.vertices, mesh.triangles, scene.vertices, self.config.surface_samples)
+        view = np.swapaxes(view_rotation(camera.intrinsics, scene.crop.center) @ scene.turning, -1, -2)
+        return (skinned - scene.seen[..., 0, :].mean(-2, keepdims=True)) @ view / (scene.asset.rig.size * camera.scale)[:, None, None]
 
     def references(self, rng: np.random.Generator, body: Body, shot: Shot, count: int, aligned: bool) -> list[PosedCrop]:
         """The first pictures of a shot as references, aligned with the clip or of another one."""
@@ -214,8 +185,8 @@ class SampleMaker:
     def make_motion(self, rng: np.random.Generator, asset: Asset, frames: int) -> tuple[ModelInput, Truth]:
         """A clip as geometry alone, for lifting and pose2rot: no pictures, and no mask in the truth."""
         clip = asset.clips[rng.integers(len(asset.clips))]
-        body = read_body(asset.rig, self.config.surface_points, _thin_out(rng, asset, self.config.max_bones))
-        chosen = choose_frames(rng, clip, replace(self.config, frames=frames, references=1))
+        body = read_body(asset.rig, self.config.surface_points, thin_out(rng, asset, self.config.max_bones))
+        chosen = choose_frames(rng, clip, frames, 1)
         pose, times = clip.pose[chosen].astype(np.float64), chosen / clip.fps
         points = body.points(pose)
         camera = random_camera(rng, points[..., 0, :].mean(1), body.size, np.asarray(asset.up), times)
@@ -235,8 +206,8 @@ class SampleMaker:
         config = self.config
         number = int(rng.integers(len(asset.clips)))
         clip, shown = asset.clips[number], (subject, subject.clips[number]) if subject is not None and subject is not asset else None
-        body = read_body(asset.rig, config.surface_points, _thin_out(rng, asset, config.max_bones))
-        frames = choose_frames(rng, clip, config)
+        body = read_body(asset.rig, config.surface_points, thin_out(rng, asset, config.max_bones))
+        frames = choose_frames(rng, clip, config.frames, config.references)
         aligned = rng.random() >= config.rendered_share
         count = config.references
         drawn: Shot | None = None
@@ -255,27 +226,12 @@ class SampleMaker:
         orientation = view_orientations(camera, crop, shot.rotations[after])
         turn = orientation @ np.swapaxes(references[0].orientation, -1, -2)
         x = model_input(body, references, images_to_tensor(shot.images[after]), shot.times[after], crop.side)
-        small = shot.mask[after].reshape(len(uv), config.image_size // 4, 4, config.image_size // 4, 4).mean((2, 4)) / 255
-        truth = Truth(*(torch.from_numpy(np.ascontiguousarray(v)).float() for v in (np.nan_to_num(uv, nan=-9.0), xyz, turn, small)))
+        small = quartered(torch.from_numpy(shot.mask[after]).float() / 255)
+        truth = Truth(*(torch.from_numpy(np.ascontiguousarray(v)).float() for v in (np.nan_to_num(uv, nan=-9.0), xyz, turn)), small)
         if shot.surface is not None:
             then = shot.surface[0] if drawn is None or drawn.surface is None else drawn.surface[0]
             truth.surface, truth.ref_surface = (torch.from_numpy(v).float() for v in (shot.surface[after], then))
         return x, truth
-
-
-def _thin_out(rng: np.random.Generator, asset: Asset, limit: int) -> np.ndarray | None:
-    """Keep at most `limit` driven bones by taking away random leaves; now and then take away a few more, so that rigs vary."""
-    driven = asset.rig.driven.copy()
-    remove = max(int(driven.sum()) - limit, int(rng.integers(0, 5)) if rng.random() < 0.3 else 0)
-    if remove <= 0 or driven.sum() - remove < 4:
-        return None
-    for _ in range(remove):
-        busy = np.zeros(len(driven), bool)
-        above = asset.rig.carriers[driven]
-        busy[above[above >= 0]] = True
-        leaves = np.flatnonzero(driven & ~busy)
-        driven[rng.choice(leaves)] = False
-    return driven
 
 
 def collate(samples: list[tuple[ModelInput, Truth]]) -> tuple[ModelInput, Truth]:

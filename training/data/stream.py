@@ -12,8 +12,10 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from ...backend.model.batch import ModelInput
+from ..studio.stage import Stage, join
 from .asset import Asset, load_asset
 from .sample import SampleConfig, SampleMaker, Truth, collate
+from .staging import StagingMaker
 from .vary import carried, plan_of, varied
 
 _SHIPPABLE = {"CC0-1.0", "CC0"}
@@ -25,7 +27,7 @@ class StreamConfig:
     video shows another body than the rig's, and the motion-only batch's size.
 
     varied: share of baked samples whose motion is warped, layered or mirrored; carried: of those that wear a procedural creature's of the same plan, or
-    whose own a procedural creature wears.
+    whose own a procedural creature wears. staged: pictures are left to the studio of the process that trains.
     """
 
     seed: int = 0
@@ -37,19 +39,21 @@ class StreamConfig:
     carried: float = 0.1
     motion_batch: int = 8
     motion_frames: int = 12
+    staged: bool = False
     sample: SampleConfig = SampleConfig()
 
 
 @dataclass
 class Batch:
-    """A batch of rendered clips and one of motion alone, each with its truth; a stage may do without either."""
+    """A batch of rendered clips and one of motion alone, each with its truth; a stage may do without either. stage: what the studio has yet to draw."""
 
     clips: tuple[ModelInput, Truth] | None
     motion: tuple[ModelInput, Truth] | None
+    stage: Stage | None = None
 
     def to(self, device: torch.device) -> Batch:
         clips, motion = (None if part is None else (part[0].to(device), part[1].to(device)) for part in (self.clips, self.motion))
-        return Batch(clips, motion)
+        return Batch(clips, motion, None if self.stage is None else self.stage.to(device))
 
 
 def training_assets(folder: Path, any_licence: bool = False) -> list[Asset]:
@@ -119,11 +123,16 @@ class SampleStream(IterableDataset[Batch]):
 
     def batch(self, rng: np.random.Generator, pool: list[tuple[Asset, Asset]]) -> Batch:
         """One batch from the baked rigs and a pool of procedural creatures."""
-        maker = SampleMaker(self.config.sample)  # of this batch alone, so that a batch depends on its generator only
-        clips = [_finite(lambda: maker.make(rng, *self._pick(rng, pool))) for _ in range(self.config.batch)]
+        # of this batch alone, so that a batch depends on its generator only
+        maker = StagingMaker(self.config.sample) if self.config.staged else SampleMaker(self.config.sample)
+        clips = []
+        for _ in range(self.config.batch):
+            clips.append(_finite(lambda: maker.make(rng, *self._pick(rng, pool))))
+            maker.keep()
         frames = self.config.motion_frames
         motion = [_finite(lambda: maker.make_motion(rng, self._pick(rng, pool)[0], frames)) for _ in range(self.config.motion_batch)]
-        return Batch(collate(clips) if clips else None, collate(motion) if motion else None)
+        stage = join(maker.drawings) if isinstance(maker, StagingMaker) and maker.drawings else None
+        return Batch(collate(clips) if clips else None, collate(motion) if motion else None, stage)
 
 
 def _finite(make: Callable[[], tuple[ModelInput, Truth]]) -> tuple[ModelInput, Truth]:
@@ -132,3 +141,21 @@ def _finite(make: Callable[[], tuple[ModelInput, Truth]]) -> tuple[ModelInput, T
         x, truth = make()
         if all(bool(torch.isfinite(t).all()) for t in (truth.xyz, truth.turn, truth.uv, x.ref_xyz, x.ref_uv)):
             return x, truth
+
+
+def validation_sets(folder: Path, config: StreamConfig, batches: int = 4) -> dict[str, list[Batch]]:
+    """Fixed batches of rigs never trained on (unseen, rare) and of held-out clips (seen), drawn by the training renderer.
+
+    Set `rendered` shows the unseen ones again, their references plain renders of another pose from another side.
+    """
+    sets: dict[str, list[Batch]] = {}
+    groups = held_out_assets(folder)
+    for name, assets in [*groups.items(), ("rendered", groups.get("unseen", []))]:
+        if not assets or (name == "rendered" and not config.batch):
+            continue
+        sample = replace(config.sample, frames=4, references=1, loose_share=0.0, rendered_share=float(name == "rendered"))
+        sizes = {"batch": min(config.batch, 8), "motion_batch": min(config.motion_batch, 8)}
+        fixed = replace(config, seed=987_654, baked_share=1.0, motion_frames=24, varied=0.0, carried=0.0, staged=False, sample=sample, **sizes)
+        stream = SampleStream(fixed, assets)
+        sets[name] = [stream.batch(np.random.default_rng((fixed.seed, i)), []) for i in range(batches)]
+    return sets

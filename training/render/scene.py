@@ -13,6 +13,7 @@ from .background import Background
 from .shadow import Sun, sky_occlusion
 
 DOWN = np.array([0.0, -1.0, 0.0])
+STANDS_STILL, OWN_COAT = 0.3, 0.6  # of companions
 GHOSTS = 4.0  # pixels of motion blur above which four moments would be seen as four edges
 
 
@@ -70,13 +71,11 @@ def render_clip(vertices: np.ndarray, triangles: np.ndarray, rest_vertices: np.n
     count, middle = len(vertices), len(vertices) // 2
     ups = np.broadcast_to(DOWN if up_cam is None else np.asarray(up_cam, np.float64), (count, 3))
     ups = ups / np.linalg.norm(ups, axis=1, keepdims=True)
-    centers, sides = (size / 2 - intrinsics[:, 2:]) / intrinsics[:, :2], size / intrinsics[:, 0]
     up = ups[middle]
     subject = Creature(vertices, triangles, rest_vertices, look)
     if rng.random() < company:
         extra = [*extra, *(companion(rng, subject, up) for _ in range(int(rng.integers(1, 3))))]
-    horizon = -(up[0] * centers[middle, 0] + up[2]) / up[1] if up_cam is not None and up[1] < -0.3 else None
-    places = centers if camera is None else _turned(centers, np.asarray(camera, np.float64)[:, :3, :3], middle)
+    places, sides, horizon = over_scenery(intrinsics, size, None if up_cam is None else up, camera)
     background.place(places[middle], float(sides[middle]), size, horizon)
     world = _gather(subject, extra, velocity, background.mean_color())
     heights = np.full(count, np.einsum("tvc,tc->tv", vertices, ups).min() if ground_height is None else ground_height)
@@ -113,8 +112,18 @@ def _travel(world: _World, intrinsics: np.ndarray, index: int) -> float:
 def companion(rng: np.random.Generator, subject: Creature, up: np.ndarray) -> Creature:
     """Another of the subject's kind: turned about `up`, at another time, beside it, mostly further away, with a coat of its own or the same."""
     points = np.roll(np.asarray(subject.vertices, np.float32), int(rng.integers(len(subject.vertices))), 0)
-    if rng.random() < 0.3:
+    if rng.random() < STANDS_STILL:
         points = np.broadcast_to(points[:1], points.shape)
+    place = beside(rng, points, up)
+    look = subject.look
+    if rng.random() < OWN_COAT:
+        look = Look.random(rng, look.mesh, subject.rest_vertices, look.up)
+    moved = points @ place[:, :3].T + place[:, 3]
+    return Creature(moved.astype(np.float32), subject.triangles, subject.rest_vertices, look)
+
+
+def beside(rng: np.random.Generator, points: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """(3, 4) map of camera-frame points (T, N, 3) that turns their body about `up` on its feet and puts it beside itself, mostly further away."""
     foot = points.mean((0, 1))
     foot = foot + up * ((points @ up).min() - foot @ up)
     extent = float(np.ptp(points[0], 0).max())
@@ -124,11 +133,20 @@ def companion(rng: np.random.Generator, subject: Creature, up: np.ndarray) -> Cr
     far = rng.uniform(0.4, 3.0) if rng.random() < 0.8 else rng.uniform(-1.0, -0.5)
     shift = np.array([rng.choice([-1, 1]) * rng.uniform(0.35, 1.0) * (1 + max(far, 0) * 0.3), 0.0, far]) * extent
     shift -= up * (up @ shift)
-    look = subject.look
-    if rng.random() < 0.6:
-        look = Look.random(rng, look.mesh, subject.rest_vertices, look.up)
-    moved = foot + shift + rng.uniform(0.75, 1.2) * (points - foot) @ turn.T
-    return Creature(moved.astype(np.float32), subject.triangles, subject.rest_vertices, look)
+    linear = rng.uniform(0.75, 1.2) * turn
+    return np.concatenate([linear, (foot + shift - linear @ foot)[:, None]], 1)
+
+
+def over_scenery(intrinsics: np.ndarray, size: int, up: np.ndarray | None, camera: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, float | None]:
+    """Where crops lie over a scene that stays put: middles (T, 2) and sides (T,) on the picture plane, and the height of the horizon there, if in sight.
+
+    intrinsics (T, 4) of the crops, size in pixels; up (3,) in the middle picture; camera (T, 3, 3) or (T, 4, 4) as in render_clip.
+    """
+    middle = len(intrinsics) // 2
+    centers, sides = (size / 2 - intrinsics[:, 2:]) / intrinsics[:, :2], size / intrinsics[:, 0]
+    horizon = -(up[0] * centers[middle, 0] + up[2]) / up[1] if up is not None and up[1] < -0.3 else None
+    places = centers if camera is None else _turned(centers, np.asarray(camera, np.float64)[:, :3, :3], middle)
+    return places, sides, horizon
 
 
 def _turned(centers: np.ndarray, rotations: np.ndarray, middle: int) -> np.ndarray:

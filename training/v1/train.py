@@ -65,7 +65,7 @@ class V1Trainer(Trainer):
         x, truth = clips
         assert truth.surface is not None
         assert truth.ref_surface is not None
-        generator = torch.Generator().manual_seed((self.config.stream.seed * 1_000_003 + self.step) * 64 + self.team.rank)
+        generator = torch.Generator().manual_seed(self.seed())
         first, last = self.config.given_share
         share = first + (last - first) * min(1.0, self.step / self.config.given_steps)
         given = (torch.rand(len(x.times), generator=generator) < share).to(self.device)
