@@ -19,6 +19,7 @@ from ..backend.motion import Motion
 from ..backend.reference import Reference
 from ..backend.settings import CaptureSettings
 from .data.sample import SampleConfig, SampleMaker, Shot
+from .data.scene import coat_of
 from .takes import Take
 
 
@@ -41,7 +42,7 @@ class Filmed:
 
 
 def film(take: Take, image_size: int, surface_samples: int = 0, seed: int = 0) -> Filmed:
-    """Draw a take with its reference: the clip's own frame before the same camera, or of another clip a plain picture from elsewhere.
+    """Draw a take with its reference: the clip's own frame before the same camera, or of another clip a plain picture from elsewhere, in the same coat.
 
     The same take and seed give the same pictures.
     """
@@ -52,8 +53,9 @@ def film(take: Take, image_size: int, surface_samples: int = 0, seed: int = 0) -
     body = read_body(asset.rig, SURFACE_POINTS)
     clip, frame = take.reference
     aligned = take.keyed is not None
-    drawn = None if aligned else maker.shoot(rng, asset, clip, body, np.array([frame]), 1, plain=True)
-    shot = maker.shoot(rng, asset, take.clip, body, np.concatenate([[frame if aligned else take.frames[0]], take.frames]), 1, plain=False)
+    look = None if aligned else coat_of(rng, asset)
+    drawn = None if aligned else maker.shoot(rng, asset, clip, body, np.array([frame]), 1, plain=True, look=look)
+    shot = maker.shoot(rng, asset, take.clip, body, np.concatenate([[frame if aligned else take.frames[0]], take.frames]), 1, plain=False, look=look)
     other = shot if drawn is None else drawn
     references = maker.references(rng, body, other, 1, aligned)
     after = slice(1, None)

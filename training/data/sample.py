@@ -17,10 +17,11 @@ from ...backend.model.config import SURFACE_POINTS
 from ...backend.model.prepare import PosedCrop, images_to_tensor, model_input
 from ..render import Background, Look, augment, render_clip
 from .asset import Asset, AssetClip
-from .scene import Scene, Subject, choose_frames, sample_surface, thin_out, worn_points
+from .scene import Scene, Subject, choose_frames, coat_of, sample_surface, thin_out, worn_points
 from .views import crop_intrinsics, picture_in_crop, random_camera, random_crop
 
 _PAINTED = 3  # scenes that one batch paints
+SAME_COAT = 0.7  # of rendered references show the video's own creature, others one of another coat
 COMPANY = 0.12  # of shots have others of the subject's kind in them
 
 
@@ -120,11 +121,11 @@ class SampleMaker:
 
     def shoot(
         self, rng: np.random.Generator, asset: Asset, clip: AssetClip, body: Body, frames: np.ndarray, references: int, plain: bool,
-        subject: Subject | None = None,
+        subject: Subject | None = None, look: Look | None = None,
     ) -> Shot:
         """Frames (P,) of a rig's clip before one camera, the references' first; plain: as a rendered reference, without scenery and faults.
 
-        The pictures show the rig's own mesh, or another subject.
+        The pictures show the rig's own mesh, or another subject; in the coat of `look` or any.
         """
         points = seen = body.points(clip.pose[frames].astype(np.float64))
         rotations = bone_rotations(clip.pose[frames].astype(np.float64)[:, body.bones])
@@ -134,7 +135,7 @@ class SampleMaker:
         times = frames / clip.fps
         camera = random_camera(rng, seen[..., 0, :].mean(1), asset.rig.size, np.asarray(asset.up), times)
         crop = random_crop(rng, camera.project(seen.reshape(len(frames), -1, 3)), references)
-        scene = Scene(asset, clip, frames, camera, crop, seen, plain)
+        scene = Scene(asset, clip, frames, camera, crop, seen, plain, look)
         images, mask = self.film(rng, scene)
         return Shot(camera, crop, seen, points, rotations, images, mask, times, self._surface(scene) if self.config.surface_samples else None)
 
@@ -143,7 +144,7 @@ class SampleMaker:
         asset, camera, crop, size = scene.asset, scene.camera, scene.crop, self.config.image_size
         mesh = asset.rig.mesh
         assert mesh is not None
-        look = Look.random(rng, mesh.colors, mesh.vertices, np.asarray(asset.up))
+        look = scene.dressed(rng)
         # blend skinning is linear in the pose: the difference of two poses gives the vertices' displacement in a frame
         velocity = np.einsum("pab,pvb->pva", scene.turning, skin(mesh, asset.rig, scene.step))
         rendered = render_clip(
@@ -216,9 +217,10 @@ class SampleMaker:
             references = self.references(rng, body, shot, count, True)
         else:
             other = asset.clips[rng.integers(len(asset.clips))]
-            drawn = self.shoot(rng, asset, other, body, rng.integers(0, len(other.pose), count), count, plain=True)
+            coat = coat_of(rng, asset) if shown is None and rng.random() < SAME_COAT else None
+            drawn = self.shoot(rng, asset, other, body, rng.integers(0, len(other.pose), count), count, plain=True, look=coat)
             references = self.references(rng, body, drawn, count, False)
-            shot = self.shoot(rng, asset, clip, body, frames, count, plain=False, subject=shown)
+            shot = self.shoot(rng, asset, clip, body, frames, count, plain=False, subject=shown, look=coat)
         after = slice(count, None)
         camera = Camera(shot.camera.intrinsics[after], shot.camera.from_armature[after], shot.camera.width, shot.camera.height)
         crop = Crop(shot.crop.center[after], shot.crop.side[after])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,15 +10,27 @@ import numpy as np
 from ...backend.body_points import Crop
 from ...backend.camera import Camera
 from ...backend.kinematics import skin
+from ..render import Light, Look
 from .asset import Asset, AssetClip
 
 Subject = tuple[Asset, AssetClip]  # another body of the rig's bones, and how it moves
 _MISFIT = 0.3  # of what laying a rig over another subject leaves, this much an animator leaves too
 
 
+def coat_of(rng: np.random.Generator, asset: Asset) -> Look:
+    """A coat for a rig's mesh, and a light."""
+    mesh = asset.rig.mesh
+    assert mesh is not None
+    return Look.random(rng, mesh.colors, mesh.vertices, np.asarray(asset.up))
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A clip of P frames before its camera, not yet drawn; seen (P, J, K, 3) are the body's points, plain: as a rendered reference."""
+    """A clip of P frames before its camera, not yet drawn.
+
+    seen (P, J, K, 3): the body's points. plain: as a rendered reference. look: of another picture of the creature, whose coat it keeps in a light
+    of its own; by default any.
+    """
 
     asset: Asset
     clip: AssetClip
@@ -27,6 +39,13 @@ class Scene:
     crop: Crop
     seen: np.ndarray
     plain: bool
+    look: Look | None = None
+
+    def dressed(self, rng: np.random.Generator) -> Look:
+        """Its coat and light."""
+        if self.look is not None:
+            return replace(self.look, light=Light.random(rng))
+        return coat_of(rng, self.asset)
 
     @property
     def pose(self) -> np.ndarray:

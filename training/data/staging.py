@@ -17,7 +17,7 @@ from ..render.shadow import sky_occlusion
 from ..studio.stage import BodyModel, Drawing, Standing
 from .asset import Asset
 from .sample import COMPANY, SampleConfig, SampleMaker, Truth
-from .scene import Scene
+from .scene import Scene, coat_of
 from .views import crop_intrinsics, picture_in_crop
 
 
@@ -51,7 +51,7 @@ class StagingMaker(SampleMaker):
     def _drawing(self, rng: np.random.Generator, scene: Scene) -> Drawing:
         asset, size, count, middle = scene.asset, self.config.image_size, len(scene.frames), len(scene.frames) // 2
         assert asset.rig.mesh is not None
-        look = Look.random(rng, asset.rig.mesh.colors, asset.rig.mesh.vertices, np.asarray(asset.up))
+        look = scene.dressed(rng)
         heads = scene.camera.to_camera(scene.seen[..., 0, :])
         extent = float(np.ptp(heads[middle], 0).max()) + 1e-9
         standing = self._standing(rng, scene, look, heads, extent)
@@ -88,7 +88,7 @@ class StagingMaker(SampleMaker):
             place = beside(rng, heads[order] / extent, scene.up / np.linalg.norm(scene.up))
             moved = place[:, :3] @ matrices[order]
             moved[..., 3] += place[:, 3]
-            coat = Look.random(rng, look.mesh, mesh.vertices, look.up) if rng.random() < OWN_COAT else look
+            coat = coat_of(rng, scene.asset) if rng.random() < OWN_COAT else look
             result.append(Standing(body_model(mesh, coat), moved, np.zeros_like(moved)))
         return result
 
