@@ -132,7 +132,7 @@ def test_training_resumes_to_the_same_result(tmp_path):
         assert torch.allclose(a, b, atol=1e-6)
 
 
-@pytest.mark.parametrize("stage", ["match", "motion", "joint"])
+@pytest.mark.parametrize("stage", ["match", "motion", "joint", "finetune"])
 def test_nothing_of_a_step_stays_on_the_cpu(stage, tmp_path, monkeypatch):
     """On the meta device, which refuses to be mixed with another as a card does; but for what looks at numbers, which it has none of."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
