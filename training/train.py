@@ -323,7 +323,7 @@ def main() -> None:
         from .v1.train import V1Trainer, v1_config  # here: it builds on this module
 
         baseline = v1_config(stream)
-        config, stream = replace(baseline, learning_rate=config.learning_rate), baseline.stream
+        config, stream = replace(baseline, stage=config.stage, learning_rate=config.learning_rate), baseline.stream
         trainer: Trainer = V1Trainer(config, args.out, assets, args.device)
     else:
         trainer = Trainer(config, args.out, assets, args.device)

@@ -127,6 +127,19 @@ def test_it_trains_and_goes_on_where_it_stopped(batches: list[Batch], tmp_path: 
     assert model.config == TINY
 
 
+def test_mesh2pose_alone_learns_from_geometry(tmp_path: Path) -> None:
+    stream = StreamConfig(batch=0, motion_batch=4, motion_frames=4, baked_share=0.0, creature_uses=2, sample=SAMPLE)
+    trainer = V1Trainer(replace(v1_config(stream, TINY), stage="motion", bf16=False, warmup=1), tmp_path, [])
+    batch = next(iter(trainer.stream()))
+    assert batch.clips is None
+    before = {name: value.clone() for name, value in trainer.model.named_parameters()}
+    losses = [trainer.train_step(batch, 3e-3)[0]["position"] for _ in range(25)]
+    assert losses[-1] < 0.9 * losses[0]
+    changed = {name.split(".")[0] for name, value in trainer.model.named_parameters() if not torch.equal(value, before[name])}
+    assert changed == {"mesh2pose"}
+    assert set(trainer.measure(batch)) == {"xyz", "hold_xyz"}
+
+
 @pytest.fixture(scope="module")
 def filmed_takes() -> list[tuple[Take, Filmed]]:
     """Eight frames of a creature after each protocol."""

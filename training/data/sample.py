@@ -200,7 +200,11 @@ class SampleMaker:
         x = model_input(body, [reference], images_to_tensor(np.tile(empty, (frames, 1, 1, 1))), times[1:], crop.side[1:])
         turn = orientation[1:] @ np.swapaxes(orientation[0], -1, -2)
         pixels = torch.from_numpy(np.nan_to_num(uv[1:], nan=-9.0)).float()
-        return x, Truth(pixels, torch.from_numpy(xyz[1:]).float(), torch.from_numpy(turn).float(), torch.zeros(frames, 1, 1))
+        truth = Truth(pixels, torch.from_numpy(xyz[1:]).float(), torch.from_numpy(turn).float(), torch.zeros(frames, 1, 1))
+        if self.config.surface_samples:
+            skinned = torch.from_numpy(self._surface(Scene(asset, clip, chosen, camera, crop, points, True))).float()
+            truth.ref_surface, truth.surface = skinned[0], skinned[1:]
+        return x, truth
 
     def make(self, rng: np.random.Generator, asset: Asset, subject: Asset | None = None) -> tuple[ModelInput, Truth]:
         """One sample of an asset with a mesh and at least one clip; the video may show another subject of the same bones, which moves alike."""

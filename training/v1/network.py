@@ -54,6 +54,11 @@ class MoCapV1(nn.Module):
             seen = given if given_share is None else torch.where(given_share[:, None, None, None], given, seen)
         return V1Output(surface, self.mesh2pose(x, ref_tokens, ref_surface, tokens, seen))
 
+    def from_surface(self, x: ModelInput, ref_surface: Tensor, surface: Tensor) -> Tensor:
+        """mesh2pose alone, without pictures: heads (B, T, J, 3) from the skin's points (B, T, M, 3) and those of the reference (B, M, 3)."""
+        nothing = surface.new_zeros(*surface.shape[:2], 1, self.config.encoder.token_dim)
+        return self.mesh2pose(x, nothing[:, 0], ref_surface, nothing, surface)
+
 
 def save_v1(model: MoCapV1, path: Path, metadata: dict[str, str] | None = None) -> None:
     """Weights in float16 with the config in the file's own metadata."""
