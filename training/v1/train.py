@@ -32,7 +32,7 @@ def v1_config(stream: StreamConfig, v1: V1Config | None = None) -> V1TrainConfig
     v1 = v1 or V1Config()
     sample = replace(stream.sample, surface_samples=v1.surface_points, image_size=v1.encoder.image_size, references=1)
     motion = 0 if stream.batch else stream.motion_batch
-    return V1TrainConfig(stream=replace(stream, sample=sample, motion_batch=motion, other_subject=0.0), model=v1.encoder, v1=v1)
+    return V1TrainConfig(stream=replace(stream, sample=sample, motion_batch=motion, motion_frames=sample.frames, other_subject=0.0), model=v1.encoder, v1=v1)
 
 
 def v1_terms(out: V1Output, surface: Tensor, xyz: Tensor, joint_mask: Tensor) -> dict[str, Tensor]:
