@@ -25,8 +25,13 @@ class PointTokens(nn.Module):
         self.net = nn.Sequential(nn.Linear(3 + 6 * _OCTAVES, dim), nn.GELU(), nn.Linear(dim, dim), nn.LayerNorm(dim))
 
     def forward(self, points: Tensor) -> Tensor:
-        waves = points[..., None, :] * (torch.pi * 2.0 ** torch.arange(_OCTAVES, device=points.device))[:, None]
-        return self.net(torch.cat([points * HEAD_SCALE, waves.sin().flatten(-2), waves.cos().flatten(-2)], -1))
+        return self.net(places(points))
+
+
+def places(points: Tensor) -> Tensor:
+    """(…, 3) to (…, 3 + 6 · octaves): joints and points written alike, so that one finds the others near it."""
+    waves = points[..., None, :] * (torch.pi * 2.0 ** torch.arange(_OCTAVES, device=points.device))[:, None]
+    return torch.cat([points * HEAD_SCALE, waves.sin().flatten(-2), waves.cos().flatten(-2)], -1)
 
 
 class PromptLayer(nn.Module):
@@ -90,7 +95,7 @@ class Mesh2Pose(nn.Module):
         super().__init__()
         dim = config.dim
         self.points = PointTokens(dim)
-        self.pose = nn.Sequential(nn.Linear(3 + 4, dim), nn.GELU(), nn.Linear(dim, dim))  # where a joint is, and its link to its carrier
+        self.pose = nn.Sequential(nn.Linear(3 + 6 * _OCTAVES + 4, dim), nn.GELU(), nn.Linear(dim, dim))  # where a joint is, and its link to its carrier
         self.prompts = nn.ModuleList(PromptLayer(config, i) for i in range(config.prompt_layers))
         self.layers = nn.ModuleList(MotionLayer(config, i) for i in range(config.motion_layers))
         self.head = zero_head(dim, 3)
@@ -101,7 +106,7 @@ class Mesh2Pose(nn.Module):
         head = x.ref_xyz[:, :1, :, 0]
         above = head.gather(2, x.carriers.clamp_min(0)[:, None, :, None].expand(-1, 1, -1, 3))
         link = (head - above) * (x.carriers >= 0)[:, None, :, None]
-        prompt = self.pose(torch.cat([head * HEAD_SCALE, by_length(link, link), log_length(link)], -1))
+        prompt = self.pose(torch.cat([places(head), by_length(link, link), log_length(link)], -1))
         ref_points = self.points(ref_surface)[:, None]
         for layer in self.prompts:
             prompt = layer(prompt, graph, ref_points, ref_tokens[:, None])
