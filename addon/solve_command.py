@@ -17,6 +17,7 @@ from ..backend.progress import OnProgress, Progress
 from ..backend.rig import Rig
 from .diagnostics import extension_version, missing_message
 from .keyframe_writer import write_motion
+from .limits_reader import read_limits
 from .reference_reader import read_pose
 from .rig_reader import read_rig
 from .scene_camera import go_to, scene_fps
@@ -33,7 +34,8 @@ class SolveOptions:
     """joints: the tracks' file. start_frame: scene frame of time zero. reference_frame: pose that turns are counted from.
 
     space: what the tracks' axes are, the world's or the armature's. up: their axis against gravity. scale: armature or world units a unit of
-    theirs. noise: their expected error as a share of the rig's size, None to tell it from how bones change in length.
+    theirs. noise: their expected error as a share of the rig's size, None to tell it from how bones change in length. limits: whether joints keep
+    to the rig's IK limits and Limit Rotation constraints.
     """
 
     joints: Path
@@ -43,6 +45,7 @@ class SolveOptions:
     up: str = "z"
     scale: float = 1.0
     noise: float | None = None
+    limits: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +68,7 @@ def add_arguments(solve: argparse.ArgumentParser) -> None:
     solve.add_argument("--up", choices=("z", "y"), default="z", help="the tracks' axis against gravity (default: z, Blender's)")
     solve.add_argument("--scale", type=float, default=1.0, metavar="FACTOR", help="Blender units in one unit of the tracks (default: 1)")
     solve.add_argument("--noise", type=float, metavar="SHARE", help="expected error as a share of the rig's size (default: told from the tracks)")
+    solve.add_argument("--limits", action="store_true", help="keep joints within the rig's IK limits and locks, and local Limit Rotation (default: no)")
 
 
 def options_of(arguments: argparse.Namespace, scene: bpy.types.Scene) -> SolveOptions:
@@ -74,7 +78,7 @@ def options_of(arguments: argparse.Namespace, scene: bpy.types.Scene) -> SolveOp
         raise CaptureError(f"The noise is {arguments.noise:g}. Give a share of the rig's size, such as 0.01.")
     start = float(scene.frame_start) if arguments.start_frame is None else arguments.start_frame
     reference = scene.frame_current + scene.frame_subframe if arguments.reference_frame is None else arguments.reference_frame
-    return SolveOptions(arguments.joints, start, reference, arguments.space, arguments.up, arguments.scale, arguments.noise)
+    return SolveOptions(arguments.joints, start, reference, arguments.space, arguments.up, arguments.scale, arguments.noise, arguments.limits)
 
 
 def solve_tracks(scene: bpy.types.Scene, armature: bpy.types.Object, options: SolveOptions, on_progress: OnProgress) -> Solved:
@@ -96,8 +100,9 @@ def solve_tracks(scene: bpy.types.Scene, armature: bpy.types.Object, options: So
     targets, strange = to_targets(tracks, rig, _change(options, world))
     free, sure = sort_tracks(rig, targets, reference)
     noise = options.noise or track_noise(rig, sure)
+    limits, disobeyed = read_limits(armature, free) if options.limits else (None, {})
     started = time.perf_counter()
-    solution = solve(free, reference, sure, IKSettings(noise=noise), lambda share: on_progress(Progress("Solving", share)))
+    solution = solve(free, reference, sure, IKSettings(noise=noise), lambda share: on_progress(Progress("Solving", share)), limits)
     motion = _motion(free, sure, solution.rotations, solution.heads, solution.error)
     fps = scene_fps(scene)
     written = write_motion(armature, free, motion, reference, name=options.joints.stem, start_frame=options.start_frame, scene_fps=fps)
@@ -112,6 +117,8 @@ def solve_tracks(scene: bpy.types.Scene, armature: bpy.types.Object, options: So
         "noise": round(noise, 5), "error": {"mean": float(error.mean()), "largest": float(error.max())},
         "seconds": round(time.perf_counter() - started, 3),
     }  # fmt: skip
+    if limits is not None:
+        report["limits"] = {"obeyed": [rig.names[b] for b in np.unique(limits.bones)], "not obeyed": disobeyed}
     return Solved(written.action, (first, last), report)
 
 

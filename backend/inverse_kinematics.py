@@ -10,7 +10,8 @@ are. A frame's cost, minimised by damped Gauss-Newton steps for many frames at o
   + sum over bones   |e - mean of the neighbouring frames|^2 / (hurry dt)^2      warm: a frame is not far from those beside it
 
 In the end every bone is steadied over time by what each frame knows of it. This and the last but one term are for noisy tracks alone: of good ones
-the first makes one bone bend where several did, and the second lets chains that only their ends show miss those.
+the first makes one bone bend where several did, and the second lets chains that only their ends show miss those. With joint limits (joint_limits.py)
+those that a step would lead beyond are held in it, so that the other bones make up for it, and in the end each bone is brought to its limit.
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ import torch
 from torch import Tensor
 
 from .axis_angles import exp_rotation, inverse_left_jacobian, log_rotation
-from .closed_form import turns_from_points
 from .ik_chain import Chain, Targets
+from .ik_start import closed_form_start
+from .joint_limits import Bounds, JointLimits
 from .rig import Rig
 from .steady import steady, surety
 
 _CHUNK = 1 << 23  # elements of a Jacobian held at once
 _ROBUST = 4.0  # of the noise: residuals beyond count linearly
 _DAMPING = 1e-6
+_TRIALS = 3  # solutions a step with limits
 _NOISY = 0.005  # share of the size: tracks so noisy that what is usual of motions says more than they do
 
 
@@ -69,8 +72,11 @@ class Solution:
     error: np.ndarray
 
 
-def solve(rig: Rig, reference: np.ndarray, targets: Targets, settings: IKSettings | None = None, check: Callable[[float], None] | None = None) -> Solution:
-    """Rotations and heads that bring a rig's points onto their tracks.
+def solve(
+    rig: Rig, reference: np.ndarray, targets: Targets, settings: IKSettings | None = None, check: Callable[[float], None] | None = None,
+    limits: JointLimits | None = None,
+) -> Solution:
+    """Rotations and heads that bring a rig's points onto their tracks, within limits where there are any.
 
     reference: (J, 4, 4) bone to armature, the pose that turns are counted from. check is called with the share done, and may raise.
     Bones that no track tells anything about, and bones that are not driven, stay with their carriers as in the reference.
@@ -78,21 +84,26 @@ def solve(rig: Rig, reference: np.ndarray, targets: Targets, settings: IKSetting
     settings = settings or IKSettings()
     chain = Chain(rig, np.asarray(reference, np.float64), targets)
     positions = torch.from_numpy(np.asarray(targets.positions, np.float64) / rig.size)
-    turns, roots = _closed_form(chain, positions, targets.times, settings)
+    turns, roots = closed_form_start(chain, positions, targets.times, settings.noise, settings.bend)
     state = _State(log_rotation(turns[:, chain.active]), roots)
+    bounds = Bounds(chain, limits, len(positions)) if limits is not None and len(limits.bones) else None
+    if bounds:
+        state.angles = bounds.project(state.angles)
     closed, known = state.angles.clone(), []
     frames = max(1, _CHUNK // max(1, 9 * len(chain.bones) * (len(chain.active) + 1)))
     for step in range(settings.iterations):
         beside, hurry = _neighbours(state.angles, torch.from_numpy(np.asarray(targets.times, np.float64)), settings)
         for start in range(0, len(positions), frames):
             part = slice(start, start + frames)
-            normal, change = _refine(chain, state, part, positions[part], closed[part], beside[part], hurry[part], settings)
+            normal, change = _refine(chain, state, part, positions[part], closed[part], beside[part], hurry[part], settings, bounds)
             if settings.noisy and step == settings.iterations - 1:
                 known.append(surety(normal, change).float())
             if check:
                 check((step + min(1.0, (start + frames) / len(positions))) / settings.iterations)
     if known:
         state.angles = steady(torch.from_numpy(np.asarray(targets.times, np.float64)), state.angles, torch.cat(known), None, settings.surge)
+    if bounds:
+        state.angles = bounds.project(state.angles)
     rotations, heads = chain.pose(state.turns(chain), state.roots)
     error = (chain.points(rotations, heads) - positions).norm(dim=-1) * rig.size
     return Solution(rotations.numpy(), heads.numpy() * rig.size, error.numpy())
@@ -112,60 +123,6 @@ class _State:
         return turns
 
 
-def _closed_form(chain: Chain, positions: Tensor, times: np.ndarray, settings: IKSettings) -> tuple[Tensor, Tensor]:
-    """Turns (T, J, 3, 3) against the carriers by Procrustes on the nearest tracked points below each bone, and root heads (T, J, 3)."""
-    count, frames = len(chain.rig), len(positions)
-    known = torch.isfinite(positions).all(-1)
-    filled = torch.where(known[..., None], positions, 0.0)
-    head_point = {int(bone): p for p, bone in enumerate(chain.bones) if chain.offsets[p].norm() < 1e-9}
-    below = [_tracked_below(chain, bone, head_point, known.any(0).numpy()) for bone in range(count)]
-    slots = max(1, *(len(points) for points in below))
-    ref, now, weights = torch.zeros(count, slots, 3).double(), torch.zeros(frames, count, slots, 3).double(), torch.zeros(frames, count, slots).double()
-    roots = chain.ref_heads.expand(frames, -1, -1).clone()
-    centres: dict[int, tuple[Tensor, Tensor, np.ndarray]] = {}
-    for bone, points in enumerate(below):
-        head = head_point.get(bone)
-        if not points and (head is None or bone not in chain.roots):
-            continue
-        weight = known[:, points].double()
-        if head is not None and bool(known[:, head].any()):
-            weight = weight * known[:, head, None]
-            origin_ref, origin, there = chain.ref_points[head], filled[:, head], known[:, head]
-        elif bone in chain.roots:
-            share = (weight / weight.sum(1, keepdim=True).clamp(min=1))[..., None]
-            origin_ref, origin = (share.mean(0) * chain.ref_points[points]).sum(0) / share.mean(0).sum().clamp(min=1e-9), (share * filled[:, points]).sum(1)
-            there = weight.sum(1) > 0
-        else:
-            continue
-        ref[bone, : len(points)] = chain.ref_points[points] - origin_ref
-        now[:, bone, : len(points)] = filled[:, points] - origin[:, None]
-        weights[:, bone, : len(points)] = weight
-        centres[bone] = (origin_ref, origin, there.numpy())
-    noise = torch.full((frames, count), settings.noise, dtype=torch.float64)
-    turned = turns_from_points(ref.expand(frames, -1, -1, -1), now, weights, noise, chain.carriers.numpy(), spread=settings.bend)
-    rotations = turned @ chain.reference
-    for root in chain.roots:
-        if root in centres:
-            origin_ref, origin, shown = centres[root]
-            place = (origin + (turned[:, root] @ (chain.ref_heads[root] - origin_ref)[:, None])[..., 0]).numpy()
-            # where nothing shows it, between where it was and where it is again
-            roots[:, root] = torch.from_numpy(np.stack([np.interp(times, times[shown], place[shown, axis]) for axis in range(3)], -1))
-    return chain.turns(rotations), roots
-
-
-def _tracked_below(chain: Chain, bone: int, heads: dict[int, int], seen: np.ndarray) -> list[int]:
-    """Points that show how a bone stands: its own off its head, and the nearest tracked heads along each branch that it carries."""
-    own = [p for p, of in enumerate(chain.bones.tolist()) if of == bone and heads.get(bone) != p and seen[p]]
-    waiting = np.flatnonzero(chain.rig.carriers == bone).tolist()
-    while waiting:
-        child = waiting.pop()
-        if child in heads and seen[heads[child]]:
-            own.append(heads[child])
-        else:
-            waiting += np.flatnonzero(chain.rig.carriers == child).tolist()
-    return own
-
-
 def _neighbours(angles: Tensor, times: Tensor, settings: IKSettings) -> tuple[Tensor, Tensor]:
     """(T, A, 3) what the frames beside a frame say of it, and (T,) radians that it may differ."""
     if len(times) < 3:
@@ -179,11 +136,10 @@ def _neighbours(angles: Tensor, times: Tensor, settings: IKSettings) -> tuple[Te
 
 
 def _refine(
-    chain: Chain, state: _State, part: slice, positions: Tensor, closed: Tensor, beside: Tensor, hurry: Tensor, settings: IKSettings
+    chain: Chain, state: _State, part: slice, positions: Tensor, closed: Tensor, beside: Tensor, hurry: Tensor, settings: IKSettings, bounds: Bounds | None
 ) -> tuple[Tensor, Tensor]:
     """One damped Gauss-Newton step of the frames of a part, in place; its normal equations and how axis-angles change with turns, as `surety` takes them."""
     angles = state.angles[part]
-    frames, active = angles.shape[:2]
     rotations, heads = chain.pose(state.turns(chain, part), state.roots[part])
     points = chain.points(rotations, heads)
     known = torch.isfinite(positions).all(-1)
@@ -206,19 +162,38 @@ def _refine(
         pull = pull + settings.lazy / (settings.rest**2 + angles.square().sum(-1))[..., None, None] * eye
     total = pull + near + still
     wish = -(pull @ angles[..., None]) + near @ (closed - angles)[..., None] + still @ (beside - angles)[..., None]
-    blocks = change.transpose(-1, -2) @ total @ change
-    turning = normal[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3))
-    index = torch.arange(active)
-    turning[:, index, :, index] += blocks.transpose(0, 1)
-    gradient[:, : 3 * active] += (change.transpose(-1, -2) @ wish)[..., 0].flatten(1)
+    _add(normal, gradient, change.transpose(-1, -2) @ total @ change, (change.transpose(-1, -2) @ wish)[..., 0])
     diagonal = normal.diagonal(dim1=-2, dim2=-1)
     diagonal += _DAMPING * diagonal + 1e-9
-    step = torch.linalg.solve(normal, gradient[..., None])[..., 0]
-    turn = step[:, : 3 * active].unflatten(1, (active, 3))
-    turn = turn / turn.norm(dim=-1, keepdim=True).clamp(min=1.0)  # a radian at most: farther off a linear step says nothing
+    normal, turn, move = _step(normal, gradient, angles, bounds, part)
     state.angles[part] = log_rotation(exp_rotation(turn) @ exp_rotation(angles))
-    state.roots[part][:, chain.roots] += step[:, 3 * active :].unflatten(1, (len(chain.roots), 3))
+    state.roots[part][:, chain.roots] += move
     return normal, change
+
+
+def _add(normal: Tensor, gradient: Tensor, blocks: Tensor, push: Tensor) -> None:
+    """A term of each bone alone, (T, A, 3, 3) and (T, A, 3), to the normal equations, in place."""
+    active = blocks.shape[1]
+    turning, index = normal[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3)), torch.arange(active)
+    turning[:, index, :, index] += blocks.transpose(0, 1)
+    gradient[:, : 3 * active] += push.flatten(1)
+
+
+def _step(normal: Tensor, gradient: Tensor, angles: Tensor, bounds: Bounds | None, part: slice) -> tuple[Tensor, Tensor, Tensor]:
+    """The normal equations with what limits add, turns (T, A, 3) and root moves (T, R, 3). Which limits hold is found by solving a few times."""
+    active = angles.shape[1]
+    about = bounds.linear(angles) if bounds else []
+    full, wanted = normal, gradient
+    for _ in range(_TRIALS if bounds else 1):
+        if bounds:
+            full, wanted = normal.clone(), gradient.clone()
+            _add(full, wanted, *bounds.term(about, part, angles))
+        step = torch.linalg.solve(full, wanted[..., None])[..., 0]
+        turn = step[:, : 3 * active].unflatten(1, (active, 3))
+        turn = turn / turn.norm(dim=-1, keepdim=True).clamp(min=1.0)  # a radian at most: farther off a linear step says nothing
+        if bounds:
+            bounds.hold(about, part, turn)
+    return full, turn, step[:, 3 * active :].unflatten(1, ((step.shape[1] - 3 * active) // 3, 3))
 
 
 def _jacobian(chain: Chain, rotations: Tensor, heads: Tensor, points: Tensor) -> Tensor:

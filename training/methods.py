@@ -31,7 +31,7 @@ def hold(take: Take) -> np.ndarray:
     return np.broadcast_to(take.reference_pose, take.pose.shape)
 
 
-def _heads(take: Take, noise: float) -> np.ndarray:
+def noisy_heads(take: Take, noise: float) -> np.ndarray:
     """True heads with errors of a given size, the same for every method."""
     heads = take.pose[..., :3, 3]
     seed = int(take.group, 16) % 2**32
@@ -42,7 +42,7 @@ def closed_form(noise: float = 0.0) -> Method:
     """Procrustes bone by bone on true heads with noise (share of the size)."""
 
     def run(take: Take) -> np.ndarray:
-        rig, heads = take.asset.rig, _heads(take, noise)
+        rig, heads = take.asset.rig, noisy_heads(take, noise)
         rotations = closed_form_motion(rig, take.reference_pose, heads, None, max(noise, _PLAY))
         return posed(rotations, pose_along_carriers(rig, rotations, take.reference_pose, heads))
 
@@ -53,7 +53,7 @@ def inverse_kinematics(noise: float = 0.0) -> Method:
     """The solver of `solve` on true heads with noise (share of the size), which it has to find out itself."""
 
     def run(take: Take) -> np.ndarray:
-        rig, sure = sort_tracks(take.asset.rig, head_targets(take.asset.rig, _heads(take, noise), take.times), take.reference_pose)
+        rig, sure = sort_tracks(take.asset.rig, head_targets(take.asset.rig, noisy_heads(take, noise), take.times), take.reference_pose)
         found = solve(rig, take.reference_pose, sure, IKSettings(noise=track_noise(rig, sure)))
         return posed(found.rotations, found.heads)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from . import methods
+from . import limit_methods, methods
 from .evaluate import markdown, without_nan
 from .metrics import score
 from .takes import PROTOCOLS, SPLITS, Take, takes
@@ -65,22 +65,30 @@ def report(means: list[dict[str, Any]]) -> str:
     return markdown(rows)
 
 
-def networks(model: str | None, v1: Path | None) -> dict[str, methods.Method]:
-    """The methods that see pictures; seconds a frame include drawing them."""
+def networks(model: str | None, v1: Path | None, whole: bool = False) -> dict[str, methods.Method]:
+    """The methods that see pictures; seconds a frame include drawing them. whole: V2 as a whole capture too, with the fit and what follows it."""
     if model is None and v1 is None:
         return {}
     from ..backend.capture import model_path
     from ..backend.model.checkpoint import load_model
     from . import network_methods
     from .v1.network import load_v1
+    from .whole_capture import whole_capture
 
     chosen: dict[str, methods.Method] = {}
     if model is not None:
         chosen["V2"] = network_methods.v2(load_model(model_path(model)))
+        if whole:
+            chosen["V2, whole capture"] = whole_capture(model)
     if v1 is not None:
         weights = load_v1(v1)
         chosen |= {"V1, true mesh": network_methods.v1(weights, True), "V1, predicted mesh": network_methods.v1(weights, False)}
     return chosen
+
+
+def suffix_of(noise: float) -> str:
+    """What a method's name says of the noise of its joints."""
+    return f", {100 * noise:g} % noise" if noise else ""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -91,34 +99,40 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--splits", default=",".join(SPLITS), help="comma-separated (default: %(default)s)")
     parser.add_argument("--clips", type=int, default=2, help="held-out clips a rig (default: %(default)s; 0: all)")
     parser.add_argument("--noise", type=float, nargs="*", default=[0.0], help="errors of the true joints that closed form and IK see, shares of the size")
+    parser.add_argument("--limits", action="store_true", help="also IK within the ranges that the joints keep to in clips that are not held out")
     parser.add_argument("--points", action="store_true", help="also IK from all points of a bone, the surface's too, as pose2rot has them")
     parser.add_argument("--model", help="also V2: a bundled model's name or a .safetensors file")
+    parser.add_argument("--capture", action="store_true", help="with --model, also whole captures, of videos of the same motions")
     parser.add_argument("--v1", type=Path, help="also V1, from the true and from the predicted mesh: a model that `train --model v1` wrote")
     parser.add_argument("--only", nargs="+", default=[], help="these rigs alone")
     args = parser.parse_args(argv)
     chosen: dict[str, methods.Method] = {"hold": methods.hold}
     for noise in args.noise:
-        suffix = f", {100 * noise:g} % noise" if noise else ""
+        suffix = suffix_of(noise)
         chosen |= {f"closed form, joints{suffix}": methods.closed_form(noise), f"IK, joints{suffix}": methods.inverse_kinematics(noise)}
         if args.points:
             chosen[f"IK, joints and surface points{suffix}"] = methods.inverse_kinematics_of_points(noise)
-    seeing = networks(args.model, args.v1)
+    if args.capture and args.model is None:
+        parser.error("--capture needs --model")
+    seeing = networks(args.model, args.v1, args.capture)
+    limited = {f"IK, joints, limits{suffix_of(noise)}": limit_methods.inverse_kinematics_in_ranges(noise) for noise in args.noise if args.limits}
     rows: list[dict[str, Any]] = []
     for protocol in (p for p in PROTOCOLS if p in args.protocols.split(",")):
         for take in takes(args.baked, protocol, tuple(args.splits.split(",")), args.clips or None, tuple(args.only)):
             place = {"protocol": protocol, "split": take.split, "rig": take.asset.name, "clip": take.clip.name, "group": take.group, "frames": len(take.frames)}
             # a rig without a skin, as from a BVH, cannot be filmed
-            every = chosen | (seeing if take.asset.rig.mesh is not None else {})
+            every = chosen | (seeing if take.asset.rig.mesh is not None else {}) | ({} if all(c.held_out for c in take.asset.clips) else limited)
             rows += [place | {"method": name, "scores": measure(take, method)} for name, method in every.items()]
             shown = ", ".join(f"{row['method']} {row['scores']['rotation']:.1f}°" for row in rows[-len(every) :])
             print(f"{protocol} {take.asset.name} {take.clip.name}: {shown}", file=sys.stderr, flush=True)
+        if rows:  # after each protocol: what is measured is not lost
+            means = averages(rows)
+            args.out.mkdir(parents=True, exist_ok=True)
+            (args.out / "results.json").write_text(json.dumps(without_nan({"averages": means, "takes": rows}), indent=1))
+            (args.out / "results.md").write_text(report(means) + "\n")
     if not rows:
         parser.error(f"no held-out clip of these splits in {args.baked}")
-    means = averages(rows)
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "results.json").write_text(json.dumps(without_nan({"averages": means, "takes": rows}), indent=1))
-    (args.out / "results.md").write_text(report(means) + "\n")
-    print(report(means))
+    print(report(averages(rows)))
     return 0
 
 
