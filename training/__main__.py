@@ -16,6 +16,8 @@ COMMANDS = {
     "evaluate": ("evaluate", "capture the filmed cases and measure"),
     "calibrate": ("calibrate", "make what a model expects of its errors agree with what they are"),
     "papers": ("papers", "the papers' protocols and metrics on held-out clips"),
+    "artist-pairs": ("artist_pairs", "retargeting against what artists made rigs of one template do"),
+    "cross-species": ("cross_species", "footage of one creature onto the rig of another, straight and in two steps"),
     "speed": ("v1.speed", "V1 against V2 on one clip"),
     "footage": ("footage", "measure on annotated real footage"),
 }
@@ -24,7 +26,7 @@ COMMANDS = {
 def main() -> None:
     package = __package__ or ""
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
-        lines = [f"usage: python -m {package} COMMAND …", *(f"  {name:<9} {text}" for name, (_, text) in COMMANDS.items())]
+        lines = [f"usage: python -m {package} COMMAND …", *(f"  {name:<13} {text}" for name, (_, text) in COMMANDS.items())]
         asked = len(sys.argv) > 1 and sys.argv[1] in ("-h", "--help")
         print("\n".join(lines), file=sys.stdout if asked else sys.stderr)
         sys.exit(0 if asked else 2)

@@ -50,12 +50,18 @@ class Anatomy:
         moved = pose @ np.linalg.inv(rig.rest)
         self.ends = np.einsum("jab,jb->ja", moved[:, :3, :3], rig.ends) + moved[:, :3, 3]
         self.size = max(float(np.linalg.norm(np.ptp(np.concatenate([self.heads, self.ends])[np.tile(rig.driven, 2)], axis=0))), 1e-9)
-        self.facing = self._facing(np.asarray(up, np.float64), np.asarray(front, np.float64))
+        self.up, self.front = np.asarray(up, np.float64), np.asarray(front, np.float64)
+        self.facing = self._facing(self.up, self.front)
         self.side = self._sides()
         self.hub = self._hub()
         self.stem = tuple(reversed(list(self._upwards(self.hub))))
         self.limbs = tuple(self._limbs())
         self.trunk, self.neck, self.tail = self._middle()
+
+    @cached_property
+    def facing_at_rest(self) -> np.ndarray:
+        """(3, 3) as `facing`, of the rest pose: a stride or a raised arm, which turn the middle of a side, do not show in it."""
+        return Anatomy(self.rig, self.rig.rest, self.up, self.front).facing
 
     @cached_property
     def above(self) -> np.ndarray:

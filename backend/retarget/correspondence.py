@@ -34,16 +34,17 @@ def propose(target: Anatomy, driving: Anatomy) -> tuple[Link, ...]:
 
 
 def _same_template(target: Anatomy, driving: Anatomy) -> tuple[Link, ...]:
-    """All bones of the same name, where nearly all of both rigs' are in the other too and hang from the same ones."""
+    """All bones of the same name, where nearly all of both rigs' are in the other too and hang from the same ones (a foot may hang elsewhere)."""
     theirs = {name: n for n, name in enumerate(driving.rig.names) if driving.rig.driven[n]}
 
     def above(body: Anatomy, bone: int) -> str:
         return body.rig.names[body.above[bone]] if body.above[bone] >= 0 else ""
 
     wanted = np.flatnonzero(target.rig.driven)
-    same = [n for n in wanted if (other := theirs.get(target.rig.names[n])) is not None and above(target, n) == above(driving, other)]
-    enough = len(same) >= max(_TEMPLATE * len(wanted), _TEMPLATE * len(theirs), 2)
-    return tuple(Link.bone(target.rig.names[n], target.rig.names[n]) for n in same) if enough else ()
+    named = [n for n in wanted if target.rig.names[n] in theirs]
+    same = sum(above(target, n) == above(driving, theirs[target.rig.names[n]]) for n in named)
+    enough = same >= max(_TEMPLATE * len(wanted), _TEMPLATE * len(theirs), 2)
+    return tuple(Link.bone(target.rig.names[n], target.rig.names[n]) for n in named) if enough else ()
 
 
 def _name(body: Anatomy, bone: int) -> str:

@@ -8,19 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import CaptureError
-from ..finish.contacts import contact_weights, foot_points, hold_contacts, leaves
 from ..finish.smoothing import from_local, nearest, to_local
 from ..kinematics import bone_rotations, pose_along_carriers
 from ..motion import Motion
 from ..quaternions import interpolate
 from ..rig import Rig
 from .anatomy import Anatomy
+from .contacts import Pairs, carry_contacts
 from .links import Link, chain
 
-_FOOT = 0.15  # of the size above the lowest end of a bone: what may be a foot
-
-# bones of the target and of the driver that are linked, each a chain
-Pairs = Sequence[tuple[tuple[int, ...], tuple[int, ...]]]
+_SAME_HEADING = np.radians(12)  # linked bones that lie so far apart about up face the same way
+_SAME_AXES = np.radians(10)  # two bones of one name whose axes differ by less about the bone may be of one template,
+_TEMPLATE = 0.9  # and are, where so many of all bones of the same names are alike
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +48,9 @@ def retarget(driving: Posed, target: Posed, links: Sequence[Link], motion: Motio
     """The target's motion, of the driver's times, with the driver's confidence.
 
     A bone's turn since the driver's reference pose, in the driver's body axes, becomes the target bone's turn since the target's pose, in
-    the target's body axes; no bone axis takes part, so neither roll nor rest pose matters. Bones without a link ride on what carries
-    them. Raises CaptureError where no link names bones of the rigs.
+    the target's body axes; no bone axis takes part, so neither roll nor rest pose matters. Bones of one template (see `same_axes`) turn
+    within what carries them, about their own axes, as the driver's do. Bones without a link ride on what carries them. Raises
+    CaptureError where no link names bones of the rigs.
     """
     settings = settings or RetargetSettings()
     if not links:
@@ -59,7 +59,8 @@ def retarget(driving: Posed, target: Posed, links: Sequence[Link], motion: Motio
     pairs = [(chain(target.rig, link.target), chain(driving.rig, link.driving)) for link in links]
     across = body_to_body(mine, theirs, pairs)
     turns = across @ (motion.rotations @ np.swapaxes(bone_rotations(driving.pose), -1, -2)) @ across.T
-    rotations, confidence = _rotations(target, mine, theirs, pairs, turns, motion)
+    copied = same_axes(driving.rig, target.rig, pairs, across)
+    rotations, confidence = _rotations(driving, target, mine, theirs, pairs, turns, motion, copied)
     scale = settings.scale if settings.scale is not None else leg_ratio(mine, theirs, pairs)
     heads = _heads(target, rotations, len(motion))
     if settings.travel:
@@ -68,30 +69,69 @@ def retarget(driving: Posed, target: Posed, links: Sequence[Link], motion: Motio
     unknown = np.full((len(motion), len(target.rig), 2), np.nan, np.float32)
     result = Motion(motion.times, rotations, heads, confidence, unknown)
     if settings.contacts and settings.travel:
-        weights = _carried_contacts(driving, target, pairs, motion)
-        result = hold_contacts(target.rig, result, mine.facing[:, 2], weights)
+        result = carry_contacts(theirs, mine, pairs, motion, result, across * scale)
     return result
 
 
 def body_to_body(mine: Anatomy, theirs: Anatomy, pairs: Pairs) -> np.ndarray:
     """(3, 3) rotation from the driver's armature frame to the target's: left to left, front to front, up to up.
 
-    Where linked bones lie a quarter or half turn apart under that, one of the bodies was taken to face another way, and it is turned.
+    As the two face at rest, where the linked bones agree; else as they face in the pair's poses. Where they lie a quarter or half turn
+    apart even then, one of the bodies was taken to face another way, and it is turned.
     """
-    own = mine.place(mine.heads[[bones[-1] for bones, _ in pairs]])[:, :2]
-    other = theirs.place(theirs.heads[[drivers[-1] for _, drivers in pairs]])[:, :2]
-    # Kabsch in the plane
-    angle = np.arctan2((other[:, 0] * own[:, 1] - other[:, 1] * own[:, 0]).sum(), (own * other).sum())
+    if abs(_heading(mine, mine.facing_at_rest, theirs, theirs.facing_at_rest, pairs)) < _SAME_HEADING:
+        return mine.facing_at_rest @ theirs.facing_at_rest.T
+    angle = _heading(mine, mine.facing, theirs, theirs.facing, pairs)
     quarter = np.round(angle / (np.pi / 2)) * (np.pi / 2)
     turn = np.array([[np.cos(quarter), -np.sin(quarter), 0], [np.sin(quarter), np.cos(quarter), 0], [0, 0, 1]])
     return mine.facing @ turn @ theirs.facing.T
 
 
+def _heading(mine: Anatomy, facing: np.ndarray, theirs: Anatomy, other_facing: np.ndarray, pairs: Pairs) -> float:
+    """Angle about up between linked bones as they lie from the hubs, each body seen along the axes (3, 3) in which it is said to face."""
+    own = ((mine.heads[[bones[-1] for bones, _ in pairs]] - mine.heads[mine.hub]) @ facing / mine.size)[:, :2]
+    other = ((theirs.heads[[drivers[-1] for _, drivers in pairs]] - theirs.heads[theirs.hub]) @ other_facing / theirs.size)[:, :2]
+    # Kabsch in the plane
+    return float(np.arctan2((other[:, 0] * own[:, 1] - other[:, 1] * own[:, 0]).sum(), (own * other).sum()))
+
+
+def same_axes(driving: Rig, target: Rig, pairs: Pairs, across: np.ndarray) -> dict[int, int]:
+    """Bones of the target and their drivers, where both have one name, hang from bones of one name, and have the same axes about themselves.
+
+    across: (3, 3) from `body_to_body`. Such bones come from one template, whose artist copies local keys from rig to rig however the limbs
+    lie at rest; axes that were rolled or made anew differ by more. None, where that holds for some of the rig's bones alone: by chance.
+    """
+    found: dict[int, int] = {}
+    named = 0
+    for bones, drivers in pairs:
+        bone, driver = bones[0], drivers[0]
+        carriers = int(target.carriers[bone]), int(driving.carriers[driver])
+        if len(bones) != 1 or len(drivers) != 1 or min(carriers) < 0 or target.names[bone] != driving.names[driver]:
+            continue
+        if target.names[carriers[0]] != driving.names[carriers[1]]:
+            continue
+        named += 1
+        if _roll(bone_rotations(target.rest[bone]), across @ bone_rotations(driving.rest[driver])) < _SAME_AXES:
+            found[bone] = driver
+    return found if len(found) >= _TEMPLATE * named else {}
+
+
+def _roll(own: np.ndarray, other: np.ndarray) -> float:
+    """Angle between two bones' axes (3, 3) once the second is swung the shortest way along the first."""
+    axis, cosine = np.cross(other[:, 1], own[:, 1]), float(other[:, 1] @ own[:, 1])
+    if cosine < -0.999:
+        return np.pi
+    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    swung = (np.eye(3) + cross + cross @ cross / (1 + cosine)) @ other
+    return float(np.arccos(np.clip(swung[:, 0] @ own[:, 0], -1, 1)))
+
+
 def _rotations(
-    target: Posed, mine: Anatomy, theirs: Anatomy, pairs: Pairs, turns: np.ndarray, motion: Motion
+    driving: Posed, target: Posed, mine: Anatomy, theirs: Anatomy, pairs: Pairs, turns: np.ndarray, motion: Motion, copied: dict[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Orientations (T, J, 3, 3) of the target's bones and the error (T, J) expected of them."""
     rig, pose = target.rig, bone_rotations(target.pose)
+    within = np.swapaxes(to_local(driving.rig, bone_rotations(driving.pose)), -1, -2) @ to_local(driving.rig, motion.rotations)
     still = np.broadcast_to(to_local(rig, pose), (len(motion), *pose.shape))
     confidence = np.zeros((len(motion), len(rig)), np.float32)
     given: dict[int, np.ndarray] = {}
@@ -105,7 +145,10 @@ def _rotations(
     for bone in rig.carrier_order:
         carrier = rig.carriers[bone]
         above = rotations[:, carrier] if carrier >= 0 else np.eye(3)
-        rotations[:, bone] = given[int(bone)] if int(bone) in given else above @ still[:, bone]
+        if int(bone) in copied:
+            rotations[:, bone] = above @ still[:, bone] @ within[:, copied[int(bone)]]
+        else:
+            rotations[:, bone] = given[int(bone)] if int(bone) in given else above @ still[:, bone]
     # products of many rotations drift from orthogonality by rounding alone
     return nearest(from_local(rig, to_local(rig, rotations))), confidence
 
@@ -164,28 +207,3 @@ def _heads(target: Posed, rotations: np.ndarray, frames: int) -> np.ndarray:
     """(T, J, 3) heads with every root where it stands in the pose."""
     roots = np.broadcast_to(target.pose[:, :3, 3], (frames, len(target.rig), 3))
     return pose_along_carriers(target.rig, rotations, target.pose, roots)
-
-
-def _carried_contacts(
-    driving: Posed, target: Posed, pairs: Pairs, motion: Motion
-) -> np.ndarray:
-    """(T, F) how surely each of the target's feet stands: as the driver's foot of the same limb does."""
-    up = np.asarray(driving.up) / np.linalg.norm(driving.up)
-    theirs = contact_weights(foot_points(driving.rig, motion), motion.times, up, driving.rig.size)
-    feet = leaves(driving.rig)
-    driver_of = {bone: drivers[-1] for bones, drivers in pairs for bone in bones}
-    body = driving.anatomy()
-    # what stands high when the poses are paired is no foot
-    height = body.ends @ up
-    feet = feet[height[feet] < height[driving.rig.driven].min() + _FOOT * body.size]
-    theirs = theirs[:, np.isin(leaves(driving.rig), feet)]
-    weights = np.zeros((len(motion), 0))
-    for foot in leaves(target.rig):
-        step = int(foot)
-        while step >= 0 and step not in driver_of:
-            step = int(target.rig.carriers[step])
-        same = np.flatnonzero(body.below[driver_of[step], feet]) if step in driver_of else np.zeros(0, int)
-        # above the last branch of a body stands no foot of its own
-        column = theirs[:, same].max(1) if 0 < len(same) <= 6 else np.zeros(len(motion))
-        weights = np.concatenate([weights, column[:, None]], 1)
-    return weights

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "rigs"
+SPECIES = {"q_dino_parasaurolophus": "Parasaurolophus", "q_dino_velociraptor": "Velociraptor"}
 State = Callable[[], dict[str, object]]
 
 
@@ -155,9 +156,13 @@ def test_from_a_video(posed_rig: bpy.types.Object, clip_file: Path, tmp_path: Pa
 
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/rigs")
-@pytest.mark.parametrize(("theirs", "mine", "clip"), [("qfbx_horse", "qfbx_zebra", "Walk"), ("q_animals_fox", "q_animals_wolf", "Gallop")])
-def test_rigs_of_one_template(scene: bpy.types.Scene, theirs: str, mine: str, clip: str) -> None:
-    """The same clip by the artist on both: what is carried over is within 3 degrees of what the artist keyed, as a mean over bones and frames."""
+@pytest.mark.parametrize(("theirs", "mine", "clip", "most"), [
+    ("qfbx_horse", "qfbx_zebra", "Walk", 0.1), ("q_animals_fox", "q_animals_wolf", "Gallop", 0.5), ("q_mech_mike", "q_mech_stan", "Dance", 0.5),
+    ("q_dino_parasaurolophus", "q_dino_velociraptor", "Death", 1.5), ("q_animals_donkey", "q_animals_horse", "Walk", 3.0),
+    ("q_animals_deer", "q_animals_stag", "Walk", 3.0),
+])  # fmt: skip
+def test_rigs_of_one_template(scene: bpy.types.Scene, theirs: str, mine: str, clip: str, most: float) -> None:
+    """The same clip by the artist on both: what is carried over is within some degrees of what the artist keyed, as a mean over bones and frames."""
     from mocap_anything.addon.blender_versions import assign_action
     from mocap_anything.addon.retargeting import RetargetOptions, read_pair, retarget_action
     from mocap_anything.addon.rig_reader import read_rig
@@ -170,7 +175,10 @@ def test_rigs_of_one_template(scene: bpy.types.Scene, theirs: str, mine: str, cl
         file = SHARED / name / index[name]["file"]
         (bpy.ops.import_scene.fbx if file.suffix == ".fbx" else bpy.ops.import_scene.gltf)(filepath=str(file))
         armatures.append(next(thing for thing in bpy.data.objects if thing.type == "ARMATURE" and thing not in things))
-        action = next(a for a in bpy.data.actions if a not in actions and a.name.split("|")[-1].split(".")[0].split("_")[0] == clip)
+        wanted = f"{SPECIES[name]}_{clip}" if name in SPECIES else clip
+        # as 4.2 names them, the armature comes last too
+        wanted_names = (wanted, f"{wanted}_{armatures[-1].name.split('.')[0]}")
+        action = next(a for a in bpy.data.actions if a not in actions and a.name.split("|")[-1].split(".")[0] in wanted_names)
         assign_action(armatures[-1], action, action.slots[0] if hasattr(action, "slots") else None)
     driving, target = armatures
     first, last = (int(frame) for frame in target.animation_data.action.frame_range)
@@ -185,4 +193,4 @@ def test_rigs_of_one_template(scene: bpy.types.Scene, theirs: str, mine: str, cl
     local = [to_local(rig, bone_rotations(pose)) for pose in (found, truth)]
     cosine = (np.trace(np.swapaxes(local[0], -1, -2) @ local[1], axis1=-2, axis2=-1) - 1) / 2
     error = np.degrees(np.arccos(np.clip(cosine, -1, 1)))[:, rig.driven]
-    assert error.mean() < 3.0
+    assert error.mean() < most

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mocap_anything.backend.errors import CaptureError
-from mocap_anything.backend.finish.smoothing import from_local
+from mocap_anything.backend.finish.smoothing import from_local, to_local
 from mocap_anything.backend.kinematics import pose_along_carriers
 from mocap_anything.backend.motion import Motion
 from mocap_anything.backend.quaternions import power
@@ -155,6 +155,20 @@ def test_proposal_keeps_sides_and_order() -> None:
     assert found["Spine", "Spine"] == ("spine_01", "spine_02")
 
 
+def test_a_foot_that_hangs_elsewhere_belongs_to_the_template() -> None:
+    """For its IK one rig's foot hangs from the root: it is still the other's foot, and turns as that does."""
+    driving, target = quadruped(1), quadruped(2)
+    foot = target.names.index("BackLowerLeg.L")
+    carriers = target.carriers.copy()
+    carriers[foot] = target.names.index("Root")
+    target = replace(target, parents=carriers, carriers=carriers)
+    links = propose(posed(target).anatomy(), posed(driving).anatomy())
+    assert Link.bone("BackLowerLeg.L", "BackLowerLeg.L") in links
+    motion = some_motion(driving)
+    result = retarget(posed(driving), posed(target), links, motion, RetargetSettings(contacts=False))
+    assert angles(turns_of(target, result), turns_of(driving, motion))[:, foot].max() < 1e-4
+
+
 def test_sides_are_found_without_names() -> None:
     plain = quadruped()
     nameless = replace(plain, names=tuple(f"Bone.{n:03}" for n in range(len(plain))))
@@ -222,6 +236,77 @@ def test_contacts_are_carried_over() -> None:
         return float(np.abs(np.diff(feet[..., 1], axis=0)).sum(0).mean())
 
     assert slide(True) < 0.5 * slide(False)
+
+
+def test_a_walk_on_the_spot_stays_there() -> None:
+    """Feet that slide as the driver's do are as they are meant: on the same body nothing is shifted."""
+    rig = quadruped(1)
+    angle = np.radians(15) * np.sin(np.linspace(0, 4 * np.pi, 49))
+    turns = np.tile(np.eye(3), (49, len(rig), 1, 1))
+    for n, name in enumerate(rig.names):
+        if "UpperLeg" in name:
+            swing = angle * (1 if name in ("FrontUpperLeg.L", "BackUpperLeg.R") else -1)
+            turns[:, n] = [[[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]] for a in swing]
+    still = some_motion(rig, 49, travel=0.0)
+    rotations = from_world_turns(rig, turns)
+    heads = pose_along_carriers(rig, rotations, rig.rest, np.broadcast_to(rig.rest[:, :3, 3], still.heads.shape))
+    motion = still.with_pose(rotations, heads)
+    links = propose(posed(rig).anatomy(), posed(rig).anatomy())
+    np.testing.assert_allclose(retarget(posed(rig), posed(rig), links, motion).heads, motion.heads, atol=1e-9)
+
+
+def along_bones(rig: Rig, splay: float = 0.0, roll: float = 0.0) -> Rig:
+    """The rig with bones along their local Y, as Blender has them; legs splayed outwards at rest, all bones rolled: radians."""
+    rest, ends = rig.rest.copy(), rig.ends.copy()
+    for n, name in enumerate(rig.names):
+        if "Leg" in name:
+            hip = n if "Upper" in name else int(rig.parents[n])
+            angle = splay * (-1 if name.endswith(".L") else 1)
+            out = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+            base = rig.rest[hip, :3, 3]
+            rest[n, :3, 3], ends[n] = base + out @ (rig.rest[n, :3, 3] - base), base + out @ (rig.ends[n] - base)
+        y = (ends[n] - rest[n, :3, 3]) / np.linalg.norm(ends[n] - rest[n, :3, 3])
+        side = np.array([1.0, 0, 0]) - y[0] * y
+        x = side / np.linalg.norm(side)
+        frame = np.stack([x, y, np.cross(x, y)], 1)
+        rest[n, :3, :3] = frame @ [[np.cos(roll), 0, np.sin(roll)], [0, 1, 0], [-np.sin(roll), 0, np.cos(roll)]]
+    return replace(rig, rest=rest, ends=ends)
+
+
+def test_bones_of_one_template_turn_about_their_own_axes() -> None:
+    """A creature of the same bones whose legs are splayed: its knees bend about their hinges. Rolled otherwise, turns are the body's again."""
+    driving, plain = along_bones(quadruped()), along_bones(quadruped(), splay=0.6)
+    motion = some_motion(driving)
+    moved = np.swapaxes(to_local(driving, driving.rest[:, :3, :3]), -1, -2) @ to_local(driving, motion.rotations)
+    legs = [n for n, name in enumerate(driving.names) if "Leg" in name]
+    results = []
+    for target in (plain, along_bones(quadruped(), splay=0.6, roll=0.6)):
+        links = propose(posed(target).anatomy(), posed(driving).anatomy())
+        found = retarget(posed(driving), posed(target), links, motion, RetargetSettings(contacts=False))
+        results.append(np.swapaxes(to_local(target, target.rest[:, :3, :3]), -1, -2) @ to_local(target, found.rotations))
+        if target is not plain:
+            assert angles(turns_of(target, found), turns_of(driving, motion)).max() < 1e-4
+    assert angles(results[0], moved)[:, legs].max() < 1e-4
+    assert angles(results[1], moved)[:, legs].max() > 1
+
+
+def test_a_stride_does_not_turn_the_body() -> None:
+    """Paired in mid-stride with one side's limbs ahead, the two still face the same way: the body goes where the driver's goes."""
+    driving, target = quadruped(1), quadruped(2, scale=2.0)
+    turns = np.tile(np.eye(3), (1, len(driving), 1, 1))
+    for n, name in enumerate(driving.names):
+        if "UpperLeg" in name:
+            a = 1.2 if name.endswith(".L") else -1.2
+            turns[:, n] = [[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]]
+    rotations = from_world_turns(driving, turns)
+    stride = np.tile(np.eye(4), (len(driving), 1, 1))
+    stride[:, :3, :3] = rotations[0]
+    stride[:, :3, 3] = pose_along_carriers(driving, rotations, driving.rest, driving.rest[None, :, :3, 3])[0]
+    pair = Posed(driving, stride, UP, FRONT)
+    motion = some_motion(driving, travel=2.0)
+    result = retarget(pair, posed(target), propose(posed(target).anatomy(), posed(driving).anatomy()), motion, RetargetSettings(contacts=False, scale=1.0))
+    hips = target.names.index("Hips")
+    np.testing.assert_allclose(result.heads[-1, hips] - result.heads[0, hips], [0, -2, 0], atol=1e-9)
 
 
 def leaf_names(rig: Rig) -> list[str]:
