@@ -51,6 +51,10 @@ class CaptureJob:
         _started[:] = [job for job in _started if job._thread.is_alive()] + [self]
         self._thread.start()
 
+    def restart_clock(self) -> None:
+        """Estimate the time to go from now on: what comes after the worker has a pace of its own."""
+        self._started = time.monotonic()
+
     def poll(self) -> None:
         """Take in what the worker said since the last time."""
         while True:

@@ -1,23 +1,26 @@
 """The button: capture on a worker thread while the window stays alive, and keys when it is done."""
 
 import logging
+import time
+from collections.abc import Generator
 from typing import Any
 
 import bpy
 
 from ..backend.errors import CaptureCancelled, CaptureError
-from ..backend.progress import CancelToken
+from ..backend.progress import CancelToken, Progress
 from . import capture_job
 from .capture_job import CaptureJob
 from .operators import NeedsClip, NeedsPackages, active_armature, clip_path
 from .preferences import preferences
 from .properties import first_frame, settings_of
-from .scene_capture import CaptureOptions, Prepared, finish, prepare, resolve_model
+from .scene_capture import Captured, CaptureOptions, Prepared, finish, finish_steps, prepare, resolve_model
 from .sureness_report import least_sure_line
 
 log = logging.getLogger(__name__)
 
 _TIMER_SECONDS = 0.1
+_SLICE_SECONDS = 0.2
 
 
 def options_of(context: bpy.types.Context, armature: bpy.types.Object) -> CaptureOptions:
@@ -29,7 +32,7 @@ def options_of(context: bpy.types.Context, armature: bpy.types.Object) -> Captur
         settings = settings_of(chosen, machine.device if machine else "auto", model)
     except ValueError as error:
         raise CaptureError(f"{str(error).capitalize()}.") from error
-    return CaptureOptions(clip_path(armature), first_frame(chosen, context.scene), settings, frames, chosen.reference_kind, keep_raw=True)
+    return CaptureOptions(clip_path(armature), first_frame(chosen, context.scene), settings, frames, chosen.reference_kind, keep_raw=True, limbs=chosen.limbs)
 
 
 class ARMATURE_OT_capture_from_video(NeedsPackages, NeedsClip, bpy.types.Operator):
@@ -41,6 +44,7 @@ class ARMATURE_OT_capture_from_video(NeedsPackages, NeedsClip, bpy.types.Operato
 
     _job: CaptureJob | None = None
     _timer: bpy.types.Timer | None = None
+    _finishing: Generator[Progress, None, Captured] | None = None
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -57,7 +61,7 @@ class ARMATURE_OT_capture_from_video(NeedsPackages, NeedsClip, bpy.types.Operato
         try:
             prepared = prepare(context.scene, armature, options_of(context, armature))
             result = capture_job.run(prepared.request, CancelToken(), lambda now: log.info("%s %.0f%%", now.stage, 100 * now.fraction))
-            self._finish(context, armature, prepared, result)
+            self._show(armature, prepared, finish(armature, prepared, result))
         except CaptureError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -92,45 +96,49 @@ class ARMATURE_OT_capture_from_video(NeedsPackages, NeedsClip, bpy.types.Operato
             self.report({"INFO"}, "Capture cancelled, nothing was changed")
             return {"CANCELLED"}
         if event.type != "TIMER":
-            return {"PASS_THROUGH"}
-        job.poll()
-        context.window_manager.progress_update(100 * job.progress.fraction)
+            # while controls are posed the rig is not as the user left it: whatever else is pressed has to wait
+            return {"PASS_THROUGH"} if self._finishing is None else {"RUNNING_MODAL"}
+        if self._finishing is None:
+            job.poll()
         _redraw(context)
-        if not job.done:
-            return {"PASS_THROUGH"}
-        self._stop(context)
-        return self._end(context, job)
+        context.window_manager.progress_update(100 * job.progress.fraction)
+        return {"PASS_THROUGH"} if not job.done else self._end(context, job)
 
     def cancel(self, context: bpy.types.Context) -> None:
         """Blender ends the operator itself, as when another file is opened."""
         self._stop(context)
 
     def _end(self, context: bpy.types.Context, job: CaptureJob) -> set[str]:
+        """Go on with the keys for a moment; they take more than one where controls are posed."""
         try:
             if job.error is not None:
                 raise job.error
             armature = bpy.data.objects.get(self._armature_name)
             if armature is None or armature.name not in bpy.data.scenes[self._scene_name].objects:
                 raise CaptureError(f"The armature '{self._armature_name}' was removed or renamed during the capture. Capture again.")
-            self._finish(context, armature, self._prepared, job.result)
-        except CaptureCancelled:
-            return {"CANCELLED"}
-        except CaptureError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            if self._finishing is None:
+                assert job.result is not None
+                self._finishing = finish_steps(armature, self._prepared, job.result)
+                job.restart_clock()
+            captured = _go_on(self._finishing, job)
         except Exception as error:
-            log.exception("The capture failed")
-            self.report({"ERROR"}, f"The capture failed unexpectedly ({type(error).__name__}: {error}). Use Copy Diagnostics and report it.")
-            return {"CANCELLED"}
+            self._stop(context)
+            return self._failed(error)
+        if captured is None:
+            return {"RUNNING_MODAL"}
+        self._stop(context)
+        self._show(armature, self._prepared, captured)
         return {"FINISHED"}
 
-    def _finish(self, context: bpy.types.Context, armature: bpy.types.Object, prepared: Prepared, result: Any) -> None:
-        manager = context.window_manager
-        manager.progress_begin(0, 100)
-        try:
-            captured = finish(armature, prepared, result, lambda progress: manager.progress_update(100 * progress.fraction))
-        finally:
-            manager.progress_end()
+    def _failed(self, error: Exception) -> set[str]:
+        if isinstance(error, CaptureError):
+            self.report({"ERROR"}, str(error))
+        elif not isinstance(error, CaptureCancelled):
+            log.error("The capture failed", exc_info=error)
+            self.report({"ERROR"}, f"The capture failed unexpectedly ({type(error).__name__}: {error}). Use Copy Diagnostics and report it.")
+        return {"CANCELLED"}
+
+    def _show(self, armature: bpy.types.Object, prepared: Prepared, captured: Captured) -> None:
         chosen = armature.mocap_anything
         if not chosen.references:  # the pose that was right is still right at the next capture, wherever the scene stands then
             for frame in prepared.reference_frames:
@@ -142,12 +150,28 @@ class ARMATURE_OT_capture_from_video(NeedsPackages, NeedsClip, bpy.types.Operato
         """Leave nothing running: the worker hears of it at its next step, and what it still says is dropped."""
         if self._job is not None:
             self._job.cancel()
+        if self._finishing is not None:
+            self._finishing.close()
+        self._finishing = None
         if self._timer is not None:
             context.window_manager.event_timer_remove(self._timer)
             context.window_manager.progress_end()
         self._timer = None
         capture_job.running = None
         _redraw(context)
+
+
+def _go_on(steps: Generator[Progress, None, Captured], job: CaptureJob) -> Captured | None:
+    """Take steps for a moment; returns what was written once all are done."""
+    until = time.monotonic() + _SLICE_SECONDS
+    while True:
+        try:
+            job.progress = next(steps)
+        except StopIteration as stop:
+            captured: Captured = stop.value
+            return captured
+        if time.monotonic() > until:
+            return None
 
 
 def _summary(report: dict[str, Any]) -> str:

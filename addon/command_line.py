@@ -26,7 +26,7 @@ from .diagnostics import set_log_level
 from .export import ExportOptions, Outputs, export_motion, save_json, save_scene, writing
 from .preferences import DEVICES, preferences
 from .progress_line import ProgressLine
-from .properties import REFERENCE_KINDS, ROOT_ROTATIONS, ROOT_TRAVELS, first_frame, settings_of
+from .properties import LIMBS, REFERENCE_KINDS, ROOT_ROTATIONS, ROOT_TRAVELS, first_frame, settings_of
 from .scene_capture import CaptureOptions, Prepared, finish, keyed_poses, prepare, resolve_model
 from .sureness_report import write_confidence
 
@@ -120,6 +120,7 @@ def _add_capture(commands: Any) -> None:
     settings.add_argument("--refine", action=argparse.BooleanOptionalAction, help="with --fit, compare the posed rig's skin with every frame too; slower")
     settings.add_argument("--fit", action=argparse.BooleanOptionalAction, help="refine the model's rotations until the posed rig fits the video")
     settings.add_argument("--contacts", action=argparse.BooleanOptionalAction, help="hold feet that stand still in place")
+    settings.add_argument("--limbs", choices=[item for item, *_ in LIMBS], help="of control rigs: what limbs with both IK and FK are switched to")
     settings.add_argument("--smoothing", type=float, metavar="SECONDS", help="0 for none")
     settings.add_argument("--trim-start", type=float, metavar="SECONDS")
     settings.add_argument("--trim-end", type=float, metavar="SECONDS")
@@ -260,8 +261,8 @@ def options_of(arguments: argparse.Namespace, scene: bpy.types.Scene, armature: 
     except ValueError as error:
         raise CaptureError(f"{error}.") from error
     start = arguments.start_frame if arguments.start_frame is not None else first_frame(stored, scene)
-    kind = arguments.reference_kind or stored.reference_kind
-    return CaptureOptions(arguments.video, start, settings, arguments.reference_frames or None, kind, arguments.keep_raw)
+    kind, limbs = arguments.reference_kind or stored.reference_kind, arguments.limbs or stored.limbs
+    return CaptureOptions(arguments.video, start, settings, arguments.reference_frames or None, kind, arguments.keep_raw, limbs)
 
 
 def _places(arguments: argparse.Namespace) -> list[Path]:

@@ -11,7 +11,8 @@ import numpy as np
 from ..backend.carriers import infer_carriers
 from ..backend.errors import CaptureError
 from ..backend.rig import Mesh, Rig
-from .control_probe import SWING, TWIST, is_control, posing, probe, set_switches
+from .control_limbs import Limb, find_limbs
+from .control_probe import FK, SWING, TWIST, is_control, posing, probe, set_switches, switches_of
 from .rig_mesh import read_mesh
 from .rig_reader import bone_ends, bones_in_order, constraint_reasons
 
@@ -40,8 +41,8 @@ class ControlPlan:
     rig: the deform bones alone, carried by each other; driven are those that something of their own turns. turns: the bone to turn for each
     driven row, itself where nothing constrains it; untwisted: the rows that take only the direction from it. twists: for these and for rows
     without such a bone, one that turns them about their length alone. moves: the bone to move for each row whose head nothing carries.
-    chains: bones of these are turned themselves, and their target and pole are put where the chain already is. switches: (bone, property,
-    value) to set first.
+    chains: bones of these are turned themselves, and their target and pole are put where the chain already is. switches: (bone, property)
+    that choose between FK, which all the above is for, and the IK of limbs.
     """
 
     rig: Rig
@@ -50,7 +51,8 @@ class ControlPlan:
     twists: dict[int, str]
     moves: dict[int, str]
     chains: tuple[Chain, ...]
-    switches: tuple[tuple[str, str, float], ...]
+    switches: tuple[tuple[str, str], ...]
+    limbs: tuple[Limb, ...]
 
 
 def has_controls(armature: bpy.types.Object) -> bool:
@@ -84,18 +86,20 @@ def read_control_plan(armature: bpy.types.Object) -> ControlPlan:
     wanted = sorted({*wanted, *_common_roots(armature, bones, wanted, rest, whole)})
     deform = tuple(names[n] for n in wanted)
     chains = tuple(_chains(armature))
-    with posing(armature):
-        switches = tuple(set_switches(armature))
-        follows = probe(armature, deform)
     rig, mesh = _deform_rig(armature, bones, wanted, rest, whole)
     rig = _targets_on_tips(rig, chains)
-    turns, moves = _assign(armature, rig, follows, {bone for chain in chains for bone in chain.bones})
+    switches = switches_of(armature)
+    with posing(armature):
+        set_switches(armature, dict.fromkeys(switches, FK))
+        follows = probe(armature, deform)
+        turns, moves = _assign(armature, rig, follows, {bone for chain in chains for bone in chain.bones})
+        limbs = tuple(find_limbs(armature, rig, follows, turns))
     driven = np.array([row in turns for row in range(len(rig))])
     reasons = tuple(f"moved by the control '{turns[row]}'" if row in turns else "no control of its own: rides on its carrier" for row in range(len(rig)))
     ends = bone_ends([bones[n] for n in wanted], rig.carriers, rig.rest, mesh, driven)
     untwisted = frozenset(row for row, control in turns.items() if follows.get(control, np.ones(len(rig)))[row] == SWING)
     twists = _twisters(follows, turns, untwisted, len(rig))
-    return ControlPlan(replace(rig, driven=driven, reasons=reasons, ends=ends), turns, untwisted, twists, moves, chains, switches)
+    return ControlPlan(replace(rig, driven=driven, reasons=reasons, ends=ends), turns, untwisted, twists, moves, chains, switches, limbs)
 
 
 def _assign(armature: bpy.types.Object, rig: Rig, follows: dict[str, np.ndarray], chained: set[str]) -> tuple[dict[int, str], dict[int, str]]:

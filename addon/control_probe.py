@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import bpy
@@ -18,7 +18,8 @@ SWING = 0.9  # a bone that takes a control's direction but not its twist
 TWIST = 0.7  # a bone that takes a control's twist about the bone's own length
 _STILL = 0.02  # share of the probe below which a bone does not follow
 _CHANNELS = ("location", "rotation_quaternion", "rotation_axis_angle", "rotation_euler", "scale")
-# what Rigify and others call the property that chooses between IK and FK; 1 is FK there
+# what Rigify and others call the property that chooses between IK and FK
+FK, IK = 1.0, 0.0
 _SWITCHES = ("IK_FK",)
 
 
@@ -61,12 +62,15 @@ def evaluated_bones(armature: bpy.types.Object) -> bpy.types.bpy_prop_collection
     return armature.evaluated_get(bpy.context.evaluated_depsgraph_get()).pose.bones
 
 
-def set_switches(armature: bpy.types.Object) -> Iterator[tuple[str, str, float]]:
-    for bone in armature.pose.bones:
-        for key in _SWITCHES:
-            if key in bone:
-                bone[key] = 1.0
-                yield bone.name, key, 1.0
+def switches_of(armature: bpy.types.Object) -> tuple[tuple[str, str], ...]:
+    """(bone, property) of all that choose between IK and FK."""
+    return tuple((bone.name, key) for bone in armature.pose.bones for key in _SWITCHES if key in bone)
+
+
+def set_switches(armature: bpy.types.Object, switches: Mapping[tuple[str, str], float]) -> None:
+    """Choose between IK and FK for each (bone, property)."""
+    for (bone, key), value in switches.items():
+        armature.pose.bones[bone][key] = value
     armature.update_tag()
 
 
@@ -84,9 +88,9 @@ _TURNING = frozenset({
 })  # fmt: skip
 
 
-def probe(armature: bpy.types.Object, deform: tuple[str, ...]) -> dict[str, np.ndarray]:
+def probe(armature: bpy.types.Object, deform: tuple[str, ...], among: Collection[str] | None = None) -> dict[str, np.ndarray]:
     """(J,) for each control: 1 for a deform bone that turns with it, 0.9 for one that does so in direction, 0.7 for one that does so about its
-    length alone, 0.5 for one that follows otherwise, else 0.
+    length alone, 0.5 for one that follows otherwise, else 0. among: the controls to ask, all without it.
 
     Limbs with several segments spread a twist along them, so what a bone does about its own length is not asked for.
     """
@@ -101,7 +105,7 @@ def probe(armature: bpy.types.Object, deform: tuple[str, ...]) -> dict[str, np.n
     place = {bone.name: bone.matrix.to_quaternion() for bone in evaluated_bones(armature)}
     follows: dict[str, np.ndarray] = {}
     for bone in armature.pose.bones:
-        if not is_control(bone, bone.name in own):
+        if bone.name not in among if among is not None else not is_control(bone, bone.name in own):
             continue
         basis, moved = bone.matrix_basis.copy(), np.zeros(len(deform), bool)
         whole, turned, rolled = np.ones((3, len(deform)), bool)

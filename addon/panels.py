@@ -98,7 +98,10 @@ class VIEW3D_PT_capture_run(_Step, bpy.types.Panel):
             left = job.seconds_left
             text = f"{job.progress.stage}  {job.progress.fraction:.0%}" + (f"  {_duration(left)} left" if left is not None else "")
             layout.progress(factor=job.progress.fraction, text=text)
-            layout.operator("armature.capture_cancel", text="Cancel (Esc)", icon="CANCEL")
+            if job.done:  # controls are being posed: clicks have to wait
+                layout.label(text="Esc to cancel", icon="CANCEL")
+            else:
+                layout.operator("armature.capture_cancel", text="Cancel (Esc)", icon="CANCEL")
             return
         row = layout.row()
         row.scale_y = 1.5
@@ -119,7 +122,7 @@ class VIEW3D_PT_capture_settings(_CapturePanel, bpy.types.Panel):
         chosen = active_armature(context).mocap_anything
         column = _split(self.layout)
         column.enabled = capture_job.running is None
-        for name in ("model", "root_rotation", "root_travel", "fit", "refine", "smoothing", "contacts", "use_crop"):
+        for name in ("model", "root_rotation", "root_travel", "fit", "refine", "smoothing", "contacts", "limbs", "use_crop"):
             row = column.row()
             row.active = name != "refine" or chosen.fit
             row.prop(chosen, name)

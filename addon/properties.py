@@ -24,6 +24,10 @@ REFERENCE_KINDS = [
     ("aligned", "Aligned", "The rig is posed over the video's own frame through the scene camera, which is the accurate way"),
     ("rendered", "Rendered", "The rig is posed anywhere, and a picture is drawn of its mesh; works without a camera, but as a rough guess"),
 ]
+LIMBS = [
+    ("FK", "FK", "Limbs that can be switched between IK and FK play by FK; their IK controls are keyed too, as far as they go without help of others"),
+    ("IK", "IK", "Limbs that can be switched between IK and FK play by IK, and stand the same when they are switched; slower"),
+]
 
 
 class ReferenceFrame(bpy.types.PropertyGroup):
@@ -85,6 +89,11 @@ class CaptureProperties(bpy.types.PropertyGroup):
         min=0.0,
         soft_max=1.0,
         default=CaptureSettings.smoothing,
+    )
+    limbs: bpy.props.EnumProperty(
+        override=OVERRIDABLE, name="IK-FK", description="Of rigs such as Rigify's: what limbs are switched to; controls of both are keyed",
+        items=LIMBS,
+        default="FK",
     )
     use_crop: bpy.props.BoolProperty(
         override=OVERRIDABLE, name="Subject Box", description="Say where the subject is at the first reference, instead of starting from the rig", default=False

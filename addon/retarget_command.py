@@ -13,6 +13,7 @@ from ..backend.formats import EXPORT_SUFFIXES
 from . import command_line
 from .blender_versions import assign_action
 from .export import ExportOptions, Outputs, export_motion, save_scene, writing
+from .properties import LIMBS
 from .retargeting import Retargeted, RetargetOptions, retarget_action
 
 
@@ -31,6 +32,7 @@ def add_parser(commands: Any) -> None:
     retarget.add_argument("--scale", type=float, metavar="X", help="of the travel (default: by the length of the legs)")
     retarget.add_argument("--travel", action=argparse.BooleanOptionalAction, default=True, help="move through the scene")
     retarget.add_argument("--contacts", action=argparse.BooleanOptionalAction, default=True, help="hold feet while the driving rig's stand")
+    retarget.add_argument("--limbs", choices=[item for item, *_ in LIMBS], help="of control rigs: what limbs with both are switched to (default: as stored)")
     results = retarget.add_argument_group("results")
     results.add_argument("--output", type=command_line.file_type(".blend"), metavar="OUT.blend", help="default: SCENE_retargeted.blend")
     results.add_argument("--export", type=command_line.file_type(*EXPORT_SUFFIXES), metavar="OUT" + "|".join(EXPORT_SUFFIXES))
@@ -54,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
             pair_frame = captured_frame if pair_frame is None else pair_frame
         elif arguments.action is not None:
             _play(driving, arguments.action)
-        options = RetargetOptions(pair_frame, _links(arguments, target), None, arguments.scale, arguments.travel, arguments.contacts)
+        limbs = arguments.limbs or target.mocap_anything_retarget.limbs
+        options = RetargetOptions(pair_frame, _links(arguments, target), None, arguments.scale, arguments.travel, arguments.contacts, limbs)
         done = retarget_action(scene, target, driving, options)
         _write(places, arguments, target, done)
     for place in places:

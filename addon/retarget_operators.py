@@ -168,7 +168,7 @@ class ARMATURE_OT_retarget_action(NeedsPackages, _NeedsPair, bpy.types.Operator)
         chosen = target.mocap_anything_retarget
         frame = _pair_frame(chosen)
         options = RetargetOptions(
-            frame, chosen_links(chosen), None, chosen.scale if chosen.use_scale else None, chosen.travel, chosen.contacts
+            frame, chosen_links(chosen), None, chosen.scale if chosen.use_scale else None, chosen.travel, chosen.contacts, chosen.limbs
         )  # fmt: skip
         try:
             done = retarget_action(context.scene, target, chosen.driving, options)

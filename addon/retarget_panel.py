@@ -42,7 +42,7 @@ class VIEW3D_PT_retarget(bpy.types.Panel):
         _draw_links(layout, target, chosen)
         column = layout.column()
         column.use_property_split, column.use_property_decorate = True, False
-        for name in ("travel", "contacts", "use_scale"):
+        for name in ("travel", "contacts", "limbs", "use_scale"):
             column.prop(chosen, name)
         if chosen.use_scale:
             column.prop(chosen, "scale")

@@ -2,7 +2,7 @@
 
 import bpy
 
-from .properties import INSERTABLE, OVERRIDABLE
+from .properties import INSERTABLE, LIMBS, OVERRIDABLE
 
 
 class BoneLink(bpy.types.PropertyGroup):
@@ -34,6 +34,11 @@ class RetargetProperties(bpy.types.PropertyGroup):
         override=OVERRIDABLE, name="Scale", description="How far the body travels for each unit that the driving one does", default=1.0, min=0.0
     )
     travel: bpy.props.BoolProperty(override=OVERRIDABLE, name="Travel", description="The body moves through the scene as the driving one does", default=True)
+    limbs: bpy.props.EnumProperty(
+        override=OVERRIDABLE, name="IK-FK", description="Of rigs such as Rigify's: what limbs are switched to; controls of both are keyed",
+        items=LIMBS,
+        default="FK",
+    )
     contacts: bpy.props.BoolProperty(
         override=OVERRIDABLE, name="Carry Contacts Over", description="Hold feet in place while the driving rig's feet stand", default=True
     )

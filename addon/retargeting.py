@@ -35,6 +35,7 @@ class RetargetOptions:
 
     pair_frame: scene frame on which the two armatures' poses mean the same, None for the current one. links: none to propose them.
     frames: first and last scene frame, None for the driving action's. scale: of the travel, None for the ratio of the legs.
+    limbs: FK or IK, by which limbs of a control rig play that can be switched.
     """
 
     pair_frame: float | None = None
@@ -43,6 +44,7 @@ class RetargetOptions:
     scale: float | None = None
     travel: bool = True
     contacts: bool = True
+    limbs: str = "FK"
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +105,7 @@ def retarget_action(scene: bpy.types.Scene, target: bpy.types.Object, driving: b
     name = f"{action.name if action else driving.name} on {target.name}"
     fps = scene_fps(scene)
     if controls is not None:
-        written, _ = write_controls(target, controls, motion, name=name, start_frame=first, scene_fps=fps)
+        written, _ = write_controls(target, controls, motion, name=name, start_frame=first, scene_fps=fps, limbs=options.limbs)
     else:
         written = write_motion(target, mine.rig, motion, mine.pose, name=name, start_frame=first, scene_fps=fps)
     return Retargeted(written, links, theirs, mine, motion, poses)
@@ -138,7 +140,7 @@ def _driving_poses(
         go_to(scene, scene.frame_current + scene.frame_subframe if pair_frame is None else pair_frame)
         home = np.linalg.inv(_place(driving))
         for row, frame in enumerate(frames):
-            go_to(scene, frame)
+            scene.frame_set(frame)  # also where the scene is there already: what is not keyed is no part of the motion
             poses[row] = home @ _place(driving) @ read_pose(driving, posed.rig)
     return poses
 

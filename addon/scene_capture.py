@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,13 @@ import numpy as np
 from mathutils import Vector
 
 from ..backend.errors import CaptureError
-from ..backend.progress import OnProgress
+from ..backend.progress import OnProgress, Progress
 from ..backend.settings import CaptureSettings
 from .blender_versions import assign_action, assigned_action
-from .control_writer import Fit, read_rig_or_controls, write_controls
+from .control_poser import PosedControls, drain, pose_controls
+from .control_writer import read_rig_or_controls, write_posed
 from .diagnostics import extension_version, missing_message
-from .keyframe_writer import WriteResult, write_motion
+from .keyframe_writer import WriteResult, expect_writable, write_motion
 from .reference_reader import read_pose, read_references, reference_frames
 from .rig_reader import report
 from .scene_camera import camera_track, default_camera, go_to, scene_fps, visiting_frames
@@ -46,6 +47,7 @@ class CaptureOptions:
 
     start_frame: scene frame of the clip's first frame. references: scene frames, None for those stored on the armature, else the only
     keyed one, else the current one. reference_kind: auto, aligned or rendered. keep_raw: also write the model's own result.
+    limbs: FK or IK, by which limbs of a control rig play that can be switched.
     """
 
     clip: Path
@@ -54,6 +56,7 @@ class CaptureOptions:
     references: Sequence[float] | None = None
     reference_kind: str = "auto"
     keep_raw: bool = False
+    limbs: str = "FK"
 
 
 @dataclass(frozen=True)
@@ -190,41 +193,67 @@ def _check_trim(clip: Clip, settings: CaptureSettings) -> None:
 def finish(armature: bpy.types.Object, prepared: Prepared, result: CaptureResult, on_progress: OnProgress | None = None) -> Captured:
     """Write the result onto the armature: the finished motion as its active action, the former one stashed on a muted NLA track.
 
-    on_progress: hears of every frame where controls are posed, which takes a while; plain bones take no time.
+    on_progress: hears of every frame where controls are posed, which takes a while; plain bones take no time. What it raises leaves all as
+    it was.
     """
+    return drain(finish_steps(armature, prepared, result), on_progress)
+
+
+def finish_steps(armature: bpy.types.Object, prepared: Prepared, result: CaptureResult) -> Generator[Progress, None, Captured]:
+    """The same, a step for each frame on which controls are posed. Nothing is written before the last; closed earlier, all is as it was."""
     names = tuple(bone.name for bone in armature.data.bones)
     if set(names) != set(prepared.rig.names) and (prepared.controls is None or not set(names) >= set(prepared.rig.names)):
         raise CaptureError(f"The bones of '{armature.name}' were changed during the capture. Capture again.")
+    expect_writable(armature)
     name = prepared.clip.path.stem
-    written, fit = _write(armature, prepared, result.motion, name, on_progress)
+    motions = [result.motion, *([result.raw] if prepared.options.keep_raw else [])]
+    posed: list[PosedControls | None] = [None] * len(motions)
+    if prepared.controls is not None:
+        for part, motion in enumerate(motions):
+            steps = pose_controls(armature, prepared.controls, motion, limbs=prepared.options.limbs)
+            posed[part] = yield from _part(steps, part, len(motions))
+    written = _write(armature, prepared, result.motion, name, posed[0])
     finished, slot = assigned_action(armature)
     raw = None
     if prepared.options.keep_raw:
         # without an active action there is nothing to stash: the raw result lies beside the finished one, not below it
         assign_action(armature, None, None)
         try:
-            raw = _write(armature, prepared, result.raw, f"{name} raw", on_progress)[0].action
+            raw = _write(armature, prepared, result.raw, f"{name} raw", posed[1]).action
         finally:
             assign_action(armature, finished, slot)
         # these hold them in the file and within reach of the panel
         armature.mocap_anything.finished_action, armature.mocap_anything.raw_action = finished, raw
-    return Captured(finished, raw, written, make_report(armature, prepared, result, finished) | _controls_report(fit))
+    return Captured(finished, raw, written, make_report(armature, prepared, result, finished) | _controls_report(posed[0]))
 
 
-def _write(
-    armature: bpy.types.Object, prepared: Prepared, motion: Motion, name: str, on_progress: OnProgress | None
-) -> tuple[WriteResult, Fit | None]:
+def _part(steps: Generator[Progress, None, PosedControls], part: int, parts: int) -> Generator[Progress, None, PosedControls]:
+    """Steps that are one of several parts of the same work."""
+    with closing(steps):
+        while True:
+            try:
+                progress = next(steps)
+            except StopIteration as stop:
+                posed: PosedControls = stop.value
+                return posed
+            yield replace(progress, fraction=(part + progress.fraction) / parts)
+
+
+def _write(armature: bpy.types.Object, prepared: Prepared, motion: Motion, name: str, posed: PosedControls | None) -> WriteResult:
     start, fps = prepared.options.start_frame, prepared.scene_fps
-    if prepared.controls is not None:
-        return write_controls(armature, prepared.controls, motion, name=name, start_frame=start, scene_fps=fps, on_progress=on_progress)
-    return write_motion(armature, prepared.rig, motion, prepared.request.references[0].pose, name=name, start_frame=start, scene_fps=fps), None
+    if posed is not None:
+        return write_posed(armature, posed, start + motion.times * fps, name)
+    return write_motion(armature, prepared.rig, motion, prepared.request.references[0].pose, name=name, start_frame=start, scene_fps=fps)
 
 
-def _controls_report(fit: Fit | None) -> dict[str, Any]:
+def _controls_report(posed: PosedControls | None) -> dict[str, Any]:
     """How well a control rig stands as captured, nothing for other rigs."""
-    if fit is None:
+    if posed is None:
         return {}
+    fit = posed.fit
     told = {"largest_angle": round(fit.degrees, 3), "bone": fit.bone, "largest_distance": round(fit.distance, 5), "ik_keyed_off": list(fit.released)}
+    if fit.other is not None:
+        told["switched_over"] = {"largest_angle": round(fit.other[0], 3), "largest_distance": round(fit.other[1], 5)}
     return {"controls": told}
 
 

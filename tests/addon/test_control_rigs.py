@@ -10,6 +10,12 @@ import pytest
 from mathutils import Quaternion
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "rigs"
+# Rigify's limbs: the bones that have the switch
+LIMBS = {
+    "basic_human": ("thigh_parent.L", "thigh_parent.R", "upper_arm_parent.L", "upper_arm_parent.R"),
+    "basic_quadruped": ("thigh_parent.L", "thigh_parent.R", "front_thigh_parent.L", "front_thigh_parent.R"),
+}
+FRAMES = 4
 
 
 def controlled_worm(worm: bpy.types.Object) -> None:
@@ -76,7 +82,8 @@ def off(armature: bpy.types.Object, plan: object, motion: object, start: int = 1
         bpy.context.scene.frame_set(round(start + time * 24))
         pose = read_pose(armature, plan.rig)
         turned = np.swapaxes(bone_rotations(pose), -1, -2) @ motion.rotations[index]
-        angle = np.degrees(np.arccos(np.clip((np.trace(turned, axis1=-2, axis2=-1) - 1) / 2, -1, 1))).max()
+        # the chord between two turned frames; of a small angle the cosine knows nothing in single precision
+        angle = np.degrees(2 * np.arcsin(np.clip(np.linalg.norm(turned - np.eye(3), axis=(-2, -1)) / np.sqrt(8), 0, 1))).max()
         worst = np.maximum(worst, [angle, np.linalg.norm(pose[:, :3, 3] - motion.heads[index], axis=-1).max() / plan.rig.size])
     return float(worst[0]), float(worst[1])
 
@@ -150,46 +157,131 @@ def test_artists_control_rigs(scene: bpy.types.Scene, file: str) -> None:
     assert {chain.target for chain in plan.chains} <= keyed_bones(armature), "a target stays at the foot, so that IK may be used again"
 
 
-def test_rigify(scene: bpy.types.Scene) -> None:
-    """A generated human: poses that its own controls can make come back exactly, with FK switched on."""
+def generated(scene: bpy.types.Scene, metarig: str) -> bpy.types.Object:
     import addon_utils
-    from mocap_anything.addon.control_probe import evaluated_bones, posing, rigid
-    from mocap_anything.addon.control_writer import read_rig_or_controls, write_controls
+
+    if addon_utils.enable("rigify", default_set=True) is None or not hasattr(bpy.types, f"OBJECT_OT_armature_{metarig}_metarig_add"):
+        pytest.skip("needs Rigify")
+    scene.render.fps = 24
+    getattr(bpy.ops.object, f"armature_{metarig}_metarig_add")()
+    bpy.ops.pose.rigify_generate()
+    return next(thing for thing in bpy.data.objects if thing.type == "ARMATURE" and thing.name.startswith("rig"))
+
+
+def turned(armature: bpy.types.Object, plan: object, controls: set[str], radians: float) -> object:
+    """Poses that FK can make: each control turns about an axis of its own, to and fro, and the body travels."""
+    from mocap_anything.addon.control_probe import FK, evaluated_bones, posing, rigid, set_switches
     from mocap_anything.backend.kinematics import bone_rotations
     from mocap_anything.backend.motion import Motion
 
-    if addon_utils.enable("rigify", default_set=True) is None or not hasattr(bpy.types, "OBJECT_OT_armature_basic_human_metarig_add"):
-        pytest.skip("needs Rigify")
-    scene.render.fps = 24
-    bpy.ops.object.armature_basic_human_metarig_add()
-    bpy.ops.pose.rigify_generate()
-    armature = next(thing for thing in bpy.data.objects if thing.type == "ARMATURE" and thing.name.startswith("rig"))
+    poses, random = [], np.random.default_rng(1)
+    axes = {name: random.normal(size=3) for name in sorted(controls)}
+    with posing(armature):
+        set_switches(armature, dict.fromkeys(plan.switches, FK))
+        for share in np.sin(np.linspace(0, 2 * np.pi, FRAMES)):
+            for name, axis in axes.items():
+                basis = Quaternion(axis, radians * share).to_matrix().to_4x4()
+                basis.translation = (0.2 * share, 0.1, 0.1) if name == "torso" else (0, 0, 0)
+                armature.pose.bones[name].matrix_basis = basis
+            bones = evaluated_bones(armature)
+            poses.append([np.array(rigid(bones[name].matrix)) for name in plan.rig.names])
+    told = np.array(poses)
+    unknown = np.full((*told.shape[:2], 2), np.nan, np.float32)
+    return Motion(np.arange(len(told)) / 24, bone_rotations(told), told[..., :3, 3].copy(), np.zeros(told.shape[:2], np.float32), unknown)
+
+
+def switch_over(armature: bpy.types.Object) -> dict[str, float]:
+    """Turn the keys of all IK_FK properties to the other side; returns what they were, by bone."""
+    from mocap_anything.addon.blender_versions import assigned_action, channels
+
+    found = {}
+    for curve in channels(*assigned_action(armature)).fcurves:
+        if curve.data_path.endswith('["IK_FK"]'):
+            found[curve.data_path.split('"')[1]] = curve.keyframe_points[0].co[1]
+            curve.keyframe_points[0].co[1] = 1 - curve.keyframe_points[0].co[1]
+            curve.update()
+    return found
+
+
+@pytest.mark.parametrize("metarig", LIMBS)
+@pytest.mark.parametrize("pole", [False, True], ids=["rolled", "pole"])
+def test_limbs_under_ik(scene: bpy.types.Scene, metarig: str, pole: bool) -> None:
+    from mocap_anything.addon.control_writer import read_rig_or_controls, write_controls
+
+    armature = generated(scene, metarig)
+    for bone in LIMBS[metarig]:
+        armature.pose.bones[bone]["pole_vector"] = pole
+    armature.update_tag()
+    _, plan = read_rig_or_controls(armature)
+    assert {limb.switch[0] for limb in plan.limbs} == set(LIMBS[metarig])
+    assert all(bool(limb.pole) == pole for limb in plan.limbs)
+    motion = turned(armature, plan, {control for limb in plan.limbs for control in limb.fk} | {"torso", "neck"}, 0.35)
+    _, fit = write_controls(armature, plan, motion, name="posed", start_frame=1, scene_fps=24.0, limbs="IK")
+    keyed = keyed_bones(armature)
+    assert not [name for name in keyed if name.startswith(("DEF-", "MCH-", "ORG-"))]
+    assert {control for limb in plan.limbs for control in (*limb.turns.values(), limb.pole or limb.base, *limb.fk)} <= keyed
+    degrees, distance = off(armature, plan, motion)
+    print(f"{metarig} {'pole' if pole else 'rolled'} IK: {degrees:.3f} degrees, {distance:.5f} of the size; {fit}")
+    assert degrees < 1
+    assert distance < 0.01
+    assert switch_over(armature) == dict.fromkeys(LIMBS[metarig], 0.0), "every limb is held by IK"
+    degrees, distance = off(armature, plan, motion)
+    print(f"    switched to FK: {degrees:.3f} degrees, {distance:.5f} of the size")
+    assert degrees < 1
+    assert distance < 0.01
+
+
+def test_limbs_under_fk(scene: bpy.types.Scene) -> None:
+    """By default limbs play by FK, with no key on the tweaks that only IK would need."""
+    from mocap_anything.addon.control_writer import read_rig_or_controls, write_controls
+
+    armature = generated(scene, "basic_human")
     found, plan = read_rig_or_controls(armature)
     turns = {found.names[row]: control for row, control in plan.turns.items()}
     assert {turns[f"DEF-{part}.L"] for part in ("thigh", "shin", "foot", "upper_arm", "forearm", "hand")} == {
         f"{part}_fk.L" for part in ("thigh", "shin", "foot", "upper_arm", "forearm", "hand")
     }
     assert set(plan.moves.values()) == {"torso"}
-    poses, random = [], np.random.default_rng(1)
-    with posing(armature):
-        for bone, key, value in plan.switches:
-            armature.pose.bones[bone][key] = value
-        armature.update_tag()
-        axes = {name: random.normal(size=3) for name in [*turns.values(), "torso"]}
-        for share in np.sin(np.linspace(0, 2 * np.pi, 4)):
-            for name, axis in axes.items():
-                basis = Quaternion(axis, 0.35 * share).to_matrix().to_4x4()
-                basis.translation = (0.2 * share, 0.1, 0.1) if name == "torso" else (0, 0, 0)
-                armature.pose.bones[name].matrix_basis = basis
-            bones = evaluated_bones(armature)
-            poses.append([np.array(rigid(bones[name].matrix)) for name in found.names])
-    told = np.array(poses)
-    unknown = np.full((*told.shape[:2], 2), np.nan, np.float32)
-    motion = Motion(np.arange(len(told)) / 24, bone_rotations(told), told[..., :3, 3].copy(), np.zeros(told.shape[:2], np.float32), unknown)
-    write_controls(armature, plan, motion, name="posed", start_frame=1, scene_fps=24.0)
+    motion = turned(armature, plan, {*turns.values(), "torso"}, 0.35)
+    _, fit = write_controls(armature, plan, motion, name="posed", start_frame=1, scene_fps=24.0)
     keyed = keyed_bones(armature)
     assert not [name for name in keyed if name.startswith(("DEF-", "MCH-", "ORG-"))]
-    assert {"thigh_parent.L", "upper_arm_parent.R"} <= keyed, "IK_FK is keyed"
+    assert {"foot_ik.L", "hand_ik.R", "thigh_ik.L"} <= keyed, "controls of both are keyed"
+    assert not {"shin_tweak.L", "forearm_tweak.R"} & keyed
     degrees, distance = off(armature, plan, motion)
+    print(f"basic_human FK: {degrees:.3f} degrees, {distance:.5f} of the size; {fit}")
     assert degrees < 1
     assert distance < 0.01
+    assert switch_over(armature) == dict.fromkeys(LIMBS["basic_human"], 1.0)
+
+
+def test_a_limb_out_of_reach_plays_by_fk(scene: bpy.types.Scene) -> None:
+    """A forearm that ends where no arm of that length does: the other limbs are not held up by it."""
+    from mocap_anything.addon.control_writer import read_rig_or_controls, write_controls
+    from mocap_anything.addon.reference_reader import read_pose
+
+    armature = generated(scene, "basic_human")
+    found, plan = read_rig_or_controls(armature)
+    motion = turned(armature, plan, {"torso"}, 0.2)
+    beyond = [row for row, name in enumerate(found.names) if name in ("DEF-hand.L", "DEF-forearm.L")]
+    motion.heads[:, beyond] += 0.3
+    other = [row for row in range(len(found)) if not found.names[row].startswith(("DEF-upper_arm.L", "DEF-forearm.L", "DEF-hand.L"))]
+    _, fit = write_controls(armature, plan, motion, name="posed", start_frame=1, scene_fps=24.0, limbs="IK")
+    bpy.context.scene.frame_set(2)
+    assert np.linalg.norm(read_pose(armature, found)[other, :3, 3] - motion.heads[1, other], axis=1).max() < 0.01 * found.size
+    switched = switch_over(armature)
+    assert switched.pop("upper_arm_parent.L") == 1.0
+    assert set(switched.values()) == {0.0}
+    assert "upper_arm_parent.L" in fit.released
+
+
+def test_the_switch_is_chosen_in_the_panel_or_typed(posed_rig: bpy.types.Object) -> None:
+    from mocap_anything.addon.capture_operator import options_of
+    from mocap_anything.addon.command_line import make_parser
+    from mocap_anything.addon.command_line import options_of as typed
+
+    posed_rig.mocap_anything.limbs = "IK"
+    assert options_of(bpy.context, posed_rig).limbs == "IK"
+    for words, limbs in (([], "IK"), (["--limbs", "FK"], "FK")):
+        arguments = make_parser().parse_args(["capture", "--video", posed_rig.mocap_anything.clip, *words])
+        assert typed(arguments, bpy.context.scene, posed_rig).limbs == limbs
