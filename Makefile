@@ -1,5 +1,5 @@
 # Everything here works from a fresh clone: each target makes what it needs first.
-.PHONY: setup demo test test-oldest test-lts test-blender lint zip clean
+.PHONY: setup ray demo test test-oldest test-lts test-blender lint zip clean
 
 VENV := .venv
 OLDEST := .venv-4.2.23
@@ -16,6 +16,10 @@ $(OLDEST)/.ready: pyproject.toml tools/setup.sh
 
 $(LTS)/.ready: pyproject.toml tools/setup.sh
 	tools/setup.sh $(LTS) blender-lts,dev,train
+
+# for the tests of batches on a cluster, which are skipped without it
+ray: setup
+	$(VENV)/bin/python -m pip install --quiet $(PIP_OPTIONS) -e ".[ray]"
 
 demo: setup
 	$(VENV)/bin/python tools/demo.py
