@@ -62,6 +62,8 @@ class TrainConfig:
 class Trainer:
     """Model, averaged model, optimiser and their place in the stream; worker processes make samples, whole or for the studio to draw here."""
 
+    motion_parts: tuple[str, ...] = MOTION_PARTS
+
     def __init__(self, config: TrainConfig, out: Path, assets: list[Asset], device: str = "cpu") -> None:
         self.config, self.out, self.assets, self.device = config, out, assets, torch.device(device)
         out.mkdir(parents=True, exist_ok=True)
@@ -330,7 +332,7 @@ def main() -> None:
     if args.from_model and trainer.step == 0:
         trainer.start_from(args.from_model)
     if args.motion_model and trainer.step == 0:
-        trainer.start_from(args.motion_model, MOTION_PARTS)
+        trainer.start_from(args.motion_model, trainer.motion_parts)
     if trainer.team.leads:
         (args.out / "config.json").write_text(json.dumps(asdict(config), indent=1))
     sets = validation_sets(args.baked, stream) if args.baked and trainer.team.leads else {}

@@ -64,6 +64,7 @@ class V1Trainer(Trainer):
     """The trainer with another model, its losses and what is watched."""
 
     config: V1TrainConfig
+    motion_parts = ("mesh2pose.",)
 
     def make_model(self) -> torch.nn.Module:
         return MoCapV1(self.config.v1)
