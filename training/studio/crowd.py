@@ -99,7 +99,6 @@ def look(crowd: Crowd, moment: Tensor, intrinsics: Tensor, size: int) -> Seen:
 
 def lights(crowd: Crowd, toward: Tensor) -> Sun:
     """Rasterise what the light in direction toward (P, 3) sees of each picture's bodies."""
-    count = len(toward)
     index = crowd.picture[:, None].expand(-1, 3)
     low = torch.full_like(toward, torch.inf).scatter_reduce(0, index, crowd.places, "amin")
     high = torch.full_like(toward, -torch.inf).scatter_reduce(0, index, crowd.places, "amax")
@@ -116,6 +115,4 @@ def lights(crowd: Crowd, toward: Tensor) -> Sun:
     half = torch.full_like(focal, SUN_SIDE / 2)
     number = torch.arange(len(crowd.triangles), device=toward.device)
     buffers = rasterize_corners(there[crowd.triangles], crowd.triangle_picture, number, torch.stack([focal, focal, half, half], 1), (SUN_SIDE, SUN_SIDE), 1e-9)
-    nearness = buffers.spread(1 / buffers.distance, 0.0)
-    assert nearness.shape[0] == count
-    return Sun(nearness, matrix, focal, focal / away)
+    return Sun(buffers.spread(1 / buffers.distance, 0.0), matrix, focal, focal / away)
