@@ -15,10 +15,11 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch.utils.data import DataLoader, IterableDataset
 
 from ..backend.model.batch import ModelInput
-from ..backend.model.checkpoint import load_weights, save_model
+from ..backend.model.checkpoint import save_model
 from ..backend.model.config import ModelConfig
 from ..backend.model.network import Video2Pose2Rot
 from .data.asset import Asset
@@ -134,7 +135,7 @@ class Trainer:
     def start_from(self, path: Path, prefixes: tuple[str, ...] = ("",)) -> None:
         """Begin with the weights of another run's model, or its parts that start with `prefixes`, where their shapes are this model's."""
         mine = self.model.state_dict()
-        wanted = {name: w for name, w in load_weights(path).items() if name.startswith(prefixes)}
+        wanted = {name: w for name, w in load_file(path).items() if name.startswith(prefixes)}
         weights = {name: w for name, w in wanted.items() if name in mine and mine[name].shape == w.shape}
         log.info("%d of %d tensors taken from %s", len(weights), len(wanted), path)
         self.model.load_state_dict(weights, strict=False)

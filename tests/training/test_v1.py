@@ -138,6 +138,11 @@ def test_mesh2pose_alone_learns_from_geometry(tmp_path: Path) -> None:
     changed = {name.split(".")[0] for name, value in trainer.model.named_parameters() if not torch.equal(value, before[name])}
     assert changed == {"mesh2pose"}
     assert set(trainer.measure(batch)) == {"xyz", "hold_xyz"}
+    trainer.save()
+    whole = V1Trainer(CONFIG, tmp_path / "whole", [])
+    whole.start_from(tmp_path / "model.safetensors", whole.motion_parts)
+    there, here = (each.state_dict()["mesh2pose.head.1.weight"] for each in (trainer.average, whole.model))
+    np.testing.assert_allclose(there.numpy(), here.numpy(), atol=1e-3)
 
 
 @pytest.fixture(scope="module")
