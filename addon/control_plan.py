@@ -42,7 +42,8 @@ class ControlPlan:
     driven row, itself where nothing constrains it; untwisted: the rows that take only the direction from it. twists: for these and for rows
     without such a bone, one that turns them about their length alone. moves: the bone to move for each row whose head nothing carries.
     chains: bones of these are turned themselves, and their target and pole are put where the chain already is. switches: (bone, property)
-    that choose between FK, which all the above is for, and the IK of limbs.
+    that choose between FK, which all the above is for, and the IK of limbs. controls: all that anything answers to under FK.
+    order: (J,) in which bones are put, from the body outwards; those with the same number need not wait for each other.
     """
 
     rig: Rig
@@ -53,6 +54,8 @@ class ControlPlan:
     chains: tuple[Chain, ...]
     switches: tuple[tuple[str, str], ...]
     limbs: tuple[Limb, ...]
+    controls: tuple[str, ...]
+    order: np.ndarray
 
 
 def has_controls(armature: bpy.types.Object) -> bool:
@@ -99,14 +102,16 @@ def read_control_plan(armature: bpy.types.Object) -> ControlPlan:
     ends = bone_ends([bones[n] for n in wanted], rig.carriers, rig.rest, mesh, driven)
     untwisted = frozenset(row for row, control in turns.items() if follows.get(control, np.ones(len(rig)))[row] == SWING)
     twists = _twisters(follows, turns, untwisted, len(rig))
-    return ControlPlan(replace(rig, driven=driven, reasons=reasons, ends=ends), turns, untwisted, twists, moves, chains, switches, limbs)
+    controls = tuple(sorted(name for name, what in follows.items() if (what > 0).any()))
+    rig = replace(rig, driven=driven, reasons=reasons, ends=ends)
+    return ControlPlan(rig, turns, untwisted, twists, moves, chains, switches, limbs, controls, _order(rig, follows, turns))
 
 
 def _assign(armature: bpy.types.Object, rig: Rig, follows: dict[str, np.ndarray], chained: set[str]) -> tuple[dict[int, str], dict[int, str]]:
     """The bone that turns each deform bone, each used once, and the one that moves each root: the one that carries least besides."""
     turns: dict[int, str] = {}
     depth = {bone.name: len(bone.parent_recursive) for bone in armature.pose.bones}
-    below = np.array([[row in _way_up(rig, n) for n in range(len(rig))] for row in range(len(rig))])
+    below = np.array([[row in way_up(rig, n) for n in range(len(rig))] for row in range(len(rig))])
     for row in range(len(rig)):
         name, carrier = rig.names[row], int(rig.carriers[row])
         if name in chained:
@@ -146,11 +151,33 @@ def _twisters(follows: dict[str, np.ndarray], turns: dict[int, str], untwisted: 
     return found
 
 
+def _order(rig: Rig, follows: dict[str, np.ndarray], turns: dict[int, str]) -> np.ndarray:
+    """(J,) the place of each bone among those that are put one after another: after what carries it and what its control hangs from."""
+    rows = len(rig)
+    turned = np.zeros((rows, rows), bool)
+    for row, control in turns.items():
+        turned[row] = follows.get(control, np.zeros(rows)) >= SWING
+    # what turns the body itself is put along the carriers, as the body is
+    turned[turned[:, rig.carriers < 0].any(1)] = False
+    # of two that turn each other the carrier is first, else the one that turns the other: Rigify's tails hang from their tip
+    before = turned & ~turned.T
+    for row in np.flatnonzero(rig.carriers >= 0):
+        before[rig.carriers[row], row] |= not before[row, rig.carriers[row]]
+    order = np.zeros(rows, int)
+    for _ in range(rows):
+        later = np.maximum(order, np.where(before, order[:, None] + 1, 0).max(0))
+        if (later == order).all():
+            break
+        order = later
+    return order
+
+
 def _may_move(bone: bpy.types.PoseBone) -> bool:
     return not bone.bone.use_connect and not all(bone.lock_location)
 
 
-def _way_up(rig: Rig, row: int) -> Iterator[int]:
+def way_up(rig: Rig, row: int) -> Iterator[int]:
+    """A row, what carries it, and so on to the body."""
     while row >= 0:
         yield row
         row = int(rig.carriers[row])
@@ -193,7 +220,7 @@ def _targets_on_tips(rig: Rig, chains: tuple[Chain, ...]) -> Rig:
     for chain in chains:
         if chain.target in rig.names and chain.bones[-1] in rig.names:
             target, tip = rig.names.index(chain.target), rig.names.index(chain.bones[-1])
-            if target not in _way_up(replace(rig, carriers=carriers), tip):
+            if target not in way_up(replace(rig, carriers=carriers), tip):
                 carriers[target] = tip
     return replace(rig, carriers=carriers)
 

@@ -1,4 +1,4 @@
-"""A motion's frames on the controls of a rig, first under FK, then for limbs that can be switched under IK, one step a frame."""
+"""A motion's frames on the controls of a rig, first under FK, then for limbs that are to play by IK under that, one step a frame."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from ..backend.motion import Motion
 from ..backend.progress import OnProgress, Progress
 from .control_ik import LimbSolver
 from .control_limbs import Limb
+from .control_placing import Place
 from .control_plan import Chain, ControlPlan
 from .control_probe import FK, IK, posing, set_switches
-from .control_solver import ControlSolver, Place
+from .control_solver import ControlSolver
 
 Result = TypeVar("Result")
 
@@ -27,8 +28,8 @@ class Fit:
     """How far deform bones stand from what was captured.
 
     degrees, distance: the largest angle, and the largest distance as a share of the size, over bones and frames. bone: the one with that
-    angle. released: bones whose IK could not hold the pose and was keyed off. other: degrees and distance when limbs that can be switched
-    between FK and IK are switched over, None where there are none.
+    angle. released: bones whose IK could not hold the pose and was keyed off. other: degrees and distance when limbs that play by IK are
+    switched over to FK, None where none do.
     """
 
     degrees: float
@@ -67,16 +68,18 @@ def drain(steps: Generator[Progress, None, Result], on_progress: OnProgress | No
 def pose_controls(armature: bpy.types.Object, plan: ControlPlan, motion: Motion, *, limbs: str = "FK") -> Generator[Progress, None, PosedControls]:
     """Find where controls have to stand for a motion of the plan's rig; a step for every frame, since Blender poses the rig often for each.
 
-    limbs: whether limbs that can be switched play by "FK" or "IK"; controls of both are put. However it ends, the armature is as it was.
+    limbs: whether limbs that can be switched play by "FK", whose controls alone are put then, or by "IK", with the controls of both put.
+    However it ends, the armature is as it was.
     """
     poses = [_pose(motion, index) for index in range(len(motion))]
-    share = 1.0 if not plan.limbs else 0.5 if limbs == "FK" else 1 / 3
+    by_ik = plan.limbs if limbs == "IK" else ()
+    share = 1 / 3 if by_ik else 1.0
     with posing(armature):
         limb_solver = None
-        if plan.limbs:
+        if by_ik:
             # while it stands as the artist left it: how a pole stands to its limb is seen there
             set_switches(armature, _switched(plan, IK))
-            limb_solver = LimbSolver(armature, plan.rig, plan.limbs, twists=limbs == "IK")
+            limb_solver = LimbSolver(armature, plan.rig, by_ik)
         set_switches(armature, _switched(plan, FK))
         solver = ControlSolver(armature, plan)
         yield from _run(poses, solver.put, 0.0, share)
@@ -88,19 +91,19 @@ def pose_controls(armature: bpy.types.Object, plan: ControlPlan, motion: Motion,
             solver = ControlSolver(armature, plan)
             yield from _run(poses, solver.put, 0.0, share)
         if limb_solver is None:
-            return _posed(plan, solver, released)
+            return _posed(plan, [solver], released)
         set_switches(armature, _switched(plan, IK))
         yield from _run(poses, lambda pose: _put_limbs(armature, solver, limb_solver, pose), share, share)
-        if limbs == "FK":
-            return _posed(plan, solver, released, limb_solver)
         # what limbs under IK need of the controls that both share is what FK has to do with
         held = [limb for limb in plan.limbs if limb_solver.holds(limb)]
+        if not held:
+            return _posed(plan, [solver], released, limb_solver)
         fixed = {name: track for name, track in solver.tracks.items() if name not in {name for limb in held for name in limb.fk}}
         fixed |= {name: limb_solver.tracks[name] for limb in held for name in limb.twists.values()}
         set_switches(armature, _switched(plan, FK))
-        solver = ControlSolver(armature, plan, fixed)
-        yield from _run(poses, solver.put, 2 * share, share)
-        return _posed(plan, solver, released, limb_solver, held, [limb.switch[0] for limb in plan.limbs if limb not in held])
+        over = ControlSolver(armature, plan, fixed)
+        yield from _run(poses, over.put, 2 * share, share)
+        return _posed(plan, [solver, over], released, limb_solver, held)
 
 
 def _switched(plan: ControlPlan, value: float) -> dict[tuple[str, str], float]:
@@ -121,23 +124,21 @@ def _put_limbs(armature: bpy.types.Object, solver: ControlSolver, limb_solver: L
 
 
 def _posed(
-    plan: ControlPlan, solver: ControlSolver, released: tuple[Chain, ...], limb_solver: LimbSolver | None = None, held: Sequence[Limb] = (),
-    beyond: Sequence[str] = (),
+    plan: ControlPlan, solvers: Sequence[ControlSolver], released: tuple[Chain, ...], limb_solver: LimbSolver | None = None, held: Sequence[Limb] = (),
 ) -> PosedControls:  # fmt: skip
-    """All that is keyed. held: limbs that play by IK. beyond: those that were to, but that IK cannot hold."""
+    """All that is keyed, as the last of the solvers has it. held: limbs that play by IK."""
+    solver, beyond = solvers[-1], []
     tracks, off, other = {**solver.held, **solver.tracks}, solver.worst.copy(), None
-    located = {*plan.moves.values(), *(bone for chain in plan.chains for bone in (chain.target, chain.pole) if bone)}
-    turned, sized = {*plan.turns.values(), *plan.moves.values(), *plan.twists.values()}, set()
+    located, turned, sized = {name for each in solvers for name in each.moved}, {name for each in solvers for name in each.turned}, set[str]()
     if limb_solver is not None:
-        # of limbs that play by IK these are with the solver's already; for the others they stay as FK has them
+        # of limbs that play by IK what they share with FK is with the solver's already; for the others it stays as FK has it
         shared = {name for limb in plan.limbs for name in limb.twists.values()}
         tracks |= {name: track for name, track in limb_solver.tracks.items() if name not in shared}
         located, turned, sized = located | limb_solver.moved, (turned | limb_solver.turned) & set(tracks), limb_solver.sized
-        by_ik = [row for limb in held for row in limb.rows]
-        asked = by_ik or [row for limb in plan.limbs for row in limb.rows]
-        over = solver.worst if held else limb_solver.worst
-        off[:, by_ik] = limb_solver.worst[:, by_ik]
-        other = (float(over[0, asked].max()), float(over[1, asked].max()))
+        beyond = [limb.switch[0] for limb in plan.limbs if limb not in held]
+        if by_ik := [row for limb in held for row in limb.rows]:
+            off[:, by_ik] = limb_solver.worst[:, by_ik]
+            other = (float(solver.worst[0, by_ik].max()), float(solver.worst[1, by_ik].max()))
     switches = {limb.switch for limb in held}
     constants = [(chain.owner, f'constraints["{bpy.utils.escape_identifier(chain.constraint)}"].influence', 0.0) for chain in released]
     constants += [(bone, f'["{key}"]', IK if (bone, key) in switches else FK) for bone, key in plan.switches]

@@ -76,10 +76,15 @@ def set_switches(armature: bpy.types.Object, switches: Mapping[tuple[str, str], 
 
 def is_control(bone: bpy.types.PoseBone, deform: bool) -> bool:
     """Whether an animator may turn it: nothing else does, it is not locked, and it is shown or has a shape."""
-    if any(not c.mute and c.influence > 0 and c.type in _TURNING for c in bone.constraints) or all(bone.lock_rotation):
+    if any(not c.mute and c.influence > 0 and c.type in _TURNING and not _adds(c) for c in bone.constraints) or all(bone.lock_rotation):
         return False
     shown = not bone.bone.collections or any(collection.is_visible for collection in bone.bone.collections)
     return bone.custom_shape is not None or deform or (shown and not bone.name.startswith(("MCH-", "ORG-", "DEF-")))
+
+
+def _adds(constraint: bpy.types.Constraint) -> bool:
+    """Whether it turns the bone on top of its own turn, as one tail control does the next."""
+    return constraint.type == "COPY_ROTATION" and constraint.mix_mode != "REPLACE"
 
 
 _TURNING = frozenset({

@@ -3,67 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import bpy
 import numpy as np
 from mathutils import Matrix, Quaternion, Vector
 
-from ..backend.rig import Rig
-from .control_plan import Chain, ControlPlan
+from .control_effects import ENOUGH, EffectSolver, bases, put_back
+from .control_groups import GroupFinder
+from .control_placing import Place, how_far_off, place_control, place_of, set_control, twist_about
+from .control_plan import Chain, ControlPlan, way_up
 from .control_probe import evaluated_bones, rigid
 
 WITHIN = (1.0, 0.01)  # degrees, and share of the size: what a control rig has to keep to
 _SWEEPS = 8
 _STUCK = 0.01  # a sweep that changes what is left by less than this share was the last
+_WORTH = 0.8  # what putting controls together leaves of what was off, at most
+_TOGETHER = 5.0  # times what is good for controls alone, which groups are brought to
+_MEASURES = (0, 1, 3)  # how often a sweep may measure what groups do: first the body has to stand, later it leads nowhere
 _IN_LINE = 0.005  # of the size, between a bone's end and the next one's head
+_HARD = 0.5  # degrees: a bone that is left further off is brought there by all that turn it together
 _GOOD = (0.02, 1e-5)  # degrees, and share of the size: nearer than this a frame is done
-
-Place = tuple[Vector, Quaternion, Vector]
-"""Location, rotation and scale of a control."""
-
-
-def place_of(bone: bpy.types.PoseBone) -> Place:
-    """Where a control's keys would have it now."""
-    place, turn, size = bone.matrix_basis.decompose()
-    return place, turn, size
-
-
-def place_control(
-    armature: bpy.types.Object, name: str, wanted: Matrix, bones: bpy.types.bpy_prop_collection, *, location: bool
-) -> None:
-    """Put a bone where it is wanted, given where its keys and what it hangs from have it now."""
-    bone = armature.pose.bones[name]
-    above, before = bone.parent, bone.matrix_basis
-    # knows of bones whose location is not along their own axes
-    parents = {"parent_matrix": bones[above.name].matrix, "parent_matrix_local": above.bone.matrix_local} if above is not None else {}
-    place = bone.bone.convert_local_to_pose(wanted, bone.bone.matrix_local, invert=True, **parents).to_translation()
-    # a turn on top of the present one: a constraint may add to it
-    turn = before.to_quaternion() @ bones[name].matrix.to_quaternion().inverted() @ wanted.to_quaternion()
-    set_control(armature, name, Matrix.Translation(place) @ turn.to_matrix().to_4x4(), location=location)
-
-
-def set_control(armature: bpy.types.Object, name: str, basis: Matrix, *, location: bool) -> None:
-    """Set a control's rotation, and its location if asked for."""
-    bone = armature.pose.bones[name]
-    before = bone.matrix_basis
-    place = basis.to_translation() if location else before.to_translation()
-    bone.matrix_basis = Matrix.LocRotScale(place, basis.to_quaternion(), before.to_scale())
-
-
-def how_far_off(armature: bpy.types.Object, rig: Rig, wanted: Sequence[Matrix]) -> np.ndarray:
-    """(2, J) degrees and shares of the size by which each deform bone stands elsewhere than wanted."""
-    bones = evaluated_bones(armature)
-    stand = [bones[name].matrix for name in rig.names]
-    # of a small angle the cosine knows nothing in single precision
-    angles = np.array([a.to_quaternion().rotation_difference(b.to_quaternion()).to_exponential_map().length for a, b in zip(stand, wanted, strict=True)])
-    apart = np.array([(a.to_translation() - b.to_translation()).length for a, b in zip(stand, wanted, strict=True)])
-    return np.stack([np.degrees(np.minimum(angles, 2 * np.pi - angles)), apart / rig.size])
-
-
-def twist_about(turn: Quaternion, axis: Vector) -> float:
-    """Radians of a turn about an axis, -pi to pi."""
-    angle = 2 * np.arctan2(Vector((turn.x, turn.y, turn.z)).dot(axis), turn.w)
-    return float((angle + np.pi) % (2 * np.pi) - np.pi)
 
 
 class ControlSolver:
@@ -74,15 +34,6 @@ class ControlSolver:
         self.armature, self.plan, self.rig, self.held = armature, plan, plan.rig, held or {}
         self.row = {name: row for row, name in enumerate(plan.rig.names)}
         self.chained = {bone for chain in plan.chains for bone in chain.bones}
-        depth = np.zeros(len(self.rig), int)
-        for row in self.rig.carrier_order:
-            carrier = int(self.rig.carriers[row])
-            depth[row] = depth[carrier] + 1 if carrier >= 0 else 0
-        # a root is moved first, what turns it alone is asked once the body stands
-        steps = [(int(depth[row]), 0, row) for row, control in plan.moves.items() if control not in self.held]
-        steps += [(int(depth[row]), 1, row) for row, control in plan.turns.items() if plan.moves.get(row) != control and control not in self.held]
-        steps += [(int(depth[row]), 2, row) for row, control in plan.twists.items() if control not in self.held]
-        self.steps = [[(row, kind) for d, kind, row in sorted(steps) if (d, kind) == step] for step in sorted({entry[:2] for entry in steps})]
         chains = [chain for chain in plan.chains if chain.target not in self.held]
         self.turned = {*plan.turns.values(), *plan.moves.values(), *plan.twists.values()} - set(self.held)
         self.moved = ({*plan.moves.values()} | {bone for chain in chains for bone in (chain.target, chain.pole) if bone}) - set(self.held)
@@ -97,6 +48,21 @@ class ControlSolver:
             row: [n for n in range(len(self.rig)) if self.rig.carriers[n] == row and n not in plan.turns and self._in_line(row, n)] for row in plan.untwisted
         }  # fmt: skip
         self.worst, self.frames = np.zeros((2, len(self.rig))), 0
+        self.finder: GroupFinder | None = None
+        self.together = EffectSolver(armature, self.rig, ())
+        self.hard, self.hopeless = set[int](), set[int]()
+        self.steps = self._steps()
+
+    def _steps(self) -> list[list[tuple[int, int]]]:
+        """Rows with what is done for each: moved (0), turned (1), twisted (2), or all of a group put together (3, with the group's number)."""
+        grouped = {name for group in self.together.groups for name in group.controls}
+        apart, order = {*self.held, *grouped}, self.plan.order
+        # a root is moved first, what turns it alone is asked once the body stands
+        entries = [(int(order[row]), 0, row) for row, control in self.plan.moves.items() if control not in apart]
+        entries += [(int(order[row]), 1, row) for row, control in self.plan.turns.items() if self.plan.moves.get(row) != control and control not in apart]
+        entries += [(int(order[row]), 2, row) for row, control in self.plan.twists.items() if control not in apart]
+        entries += [(int(order[list(group.rows)].min()), 3, n) for n, group in enumerate(self.together.groups)]
+        return [[(row, kind) for d, kind, row in sorted(entries) if (d, kind) == step] for step in sorted({entry[:2] for entry in entries})]
 
     def _in_line(self, row: int, other: int) -> bool:
         """Whether a bone goes on from where another ends."""
@@ -109,25 +75,99 @@ class ControlSolver:
 
     def put(self, wanted: list[Matrix]) -> np.ndarray:
         """Set all controls for one frame, note where they stand, and say how far each deform bone is off: (2, J) degrees and sizes."""
-        off = np.zeros((2, len(self.rig)))
         for name, track in self.held.items():
             self.armature.pose.bones[name].matrix_basis = Matrix.LocRotScale(*track[self.frames])
+        start = bases(self.armature, self.plan.controls)
+        off = self._sweep(wanted)
+        while new := self._beyond(off):
+            off = self._gather(new, wanted, off, start)
         self.frames += 1
+        for name, track in self.tracks.items():
+            track.append(place_of(self.armature.pose.bones[name].matrix_basis))
+        self.worst = np.maximum(self.worst, off)
+        return off
+
+    def _sweep(self, wanted: list[Matrix]) -> np.ndarray:
+        """Put all controls from the body outwards until that changes little; (2, J) how far each deform bone is off then."""
+        off = best = np.full((2, len(self.rig)), np.inf)
+        stood: dict[str, Matrix] = {}
+        groups = bool(self.together.groups)
         for sweep in range(_SWEEPS):
             for step in self.steps:
+                if step[0][1] == 3:
+                    self._put_together([number for number, _ in step], wanted, sweep)
+                    continue
                 bones = evaluated_bones(self.armature)
                 for row, kind in step:
                     self._put_row(row, kind, wanted, bones, first=sweep == 0)
             for chain in self.chains:
                 self._put_chain(chain, wanted, first=sweep == 0)
             before, off = off, how_far_off(self.armature, self.rig, wanted)
-            left, last = ((each / np.array(_GOOD)[:, None]).max() for each in (off, before))
-            if left < 1 or abs(left - last) < _STUCK * last:
+            if (off / np.array(_GOOD)[:, None]).sum() <= (best / np.array(_GOOD)[:, None]).sum():
+                best, stood = off, bases(self.armature, {*self.tracks, *self.plan.controls})
+            left, last = ((each / np.array(_GOOD)[:, None]).max(1) for each in (off, before))
+            good = left < (_TOGETHER if groups else 1)
+            # where places are out of reach, directions may still be on their way
+            if good.all() or (sweep >= groups * len(_MEASURES) and (good | (abs(left - last) < _STUCK * last)).all()):
                 break
-        for name, track in self.tracks.items():
-            track.append(place_of(self.armature.pose.bones[name]))
-        self.worst = np.maximum(self.worst, off)
+        if best is not off:
+            # what is out of reach may lead controls anywhere
+            put_back(self.armature, stood)
+        return best
+
+    def _put_together(self, numbers: list[int], wanted: list[Matrix], sweep: int) -> None:
+        """Put groups of controls; where that leads nowhere from where they stood on the frame before, from where they stand at rest."""
+        for number, left in self.together.refine(wanted, numbers, _MEASURES[sweep] if sweep < len(_MEASURES) else 0).items():
+            controls = self.together.groups[number].controls
+            if left <= ENOUGH or sweep != len(_MEASURES) - 1 or self.moved & set(controls):
+                continue
+            before = bases(self.armature, controls)
+            put_back(self.armature, {name: Matrix() for name in controls})
+            if self.together.refine(wanted, [number])[number] >= left:
+                put_back(self.armature, before)
+
+    def _beyond(self, off: np.ndarray) -> set[int]:
+        """Rows that the sweep does not bring to where they are wanted, and of which it is not known yet; IK that cannot hold is none of it."""
+        rows = {int(row) for row in np.flatnonzero(off[0] > _HARD)}
+        # the first on the way from the body: others may be off for its sake alone
+        rows = {row for row in rows if not rows & set(islice(way_up(self.rig, row), 1, None))}
+        return {row for row in rows - self.hard - self.hopeless if self.rig.names[row] not in self.chained}
+
+    def _gather(self, rows: set[int], wanted: list[Matrix], off: np.ndarray, start: dict[str, Matrix]) -> np.ndarray:
+        """Have what turns these rows put together from now on, unless that brings nothing nearer; returns how far off bones are then.
+
+        start: where controls stood before the frame, since one after another may have led them anywhere.
+        """
+        self.finder = self.finder or GroupFinder(self.armature, self.plan, self._may_put())
+        stood = bases(self.armature, self.plan.controls)
+        while rows:
+            before = self.hard, self.together, self.steps
+            put_back(self.armature, start)
+            self.hard, self.together = self.hard | rows, self.finder.gather(self.hard | rows, wanted)
+            self.steps = self._steps()
+            now = self._sweep(wanted)
+            beyond = {row for row in rows if not self._gains(row, off, now)}
+            if not beyond:
+                for name in {name for group in self.together.groups for name in group.controls} - set(self.tracks):
+                    # untouched so far
+                    self.tracks[name] = [place_of(start[name])] * self.frames
+                    self.turned.add(name)
+                return now
+            self.hopeless |= beyond
+            rows = rows - beyond
+            self.hard, self.together, self.steps = before
+        put_back(self.armature, stood)
         return off
+
+    def _gains(self, row: int, before: np.ndarray, after: np.ndarray) -> bool:
+        """Whether all that is put together with a row is nearer for it at its worst bone."""
+        asked = next((list(group.rows) for group in self.together.groups if row in group.rows), [])
+        return bool(asked) and float(after[0, asked].max()) < _WORTH * float(before[0, asked].max())
+
+    def _may_put(self) -> set[str]:
+        """Controls that may be put together; beside some that are held, those that the plan goes by."""
+        free = set(self.plan.controls) - set(self.held) - self.chained
+        return free & set(self.tracks) if self.held else free
 
     def _put_row(self, row: int, kind: int, wanted: list[Matrix], bones: bpy.types.bpy_prop_collection, *, first: bool) -> None:
         name = self.rig.names[row]

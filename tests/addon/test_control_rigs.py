@@ -232,7 +232,7 @@ def test_limbs_under_ik(scene: bpy.types.Scene, metarig: str, pole: bool) -> Non
 
 
 def test_limbs_under_fk(scene: bpy.types.Scene) -> None:
-    """By default limbs play by FK, with no key on the tweaks that only IK would need."""
+    """By default limbs play by FK, and neither IK controls nor the tweaks that only IK would need have keys."""
     from mocap_anything.addon.control_writer import read_rig_or_controls, write_controls
 
     armature = generated(scene, "basic_human")
@@ -246,13 +246,36 @@ def test_limbs_under_fk(scene: bpy.types.Scene) -> None:
     _, fit = write_controls(armature, plan, motion, name="posed", start_frame=1, scene_fps=24.0)
     keyed = keyed_bones(armature)
     assert not [name for name in keyed if name.startswith(("DEF-", "MCH-", "ORG-"))]
-    assert {"foot_ik.L", "hand_ik.R", "thigh_ik.L"} <= keyed, "controls of both are keyed"
-    assert not {"shin_tweak.L", "forearm_tweak.R"} & keyed
+    assert not {"foot_ik.L", "hand_ik.R", "thigh_ik.L", "shin_tweak.L", "forearm_tweak.R"} & keyed
+    assert fit.other is None
     degrees, distance = off(armature, plan, motion)
     print(f"basic_human FK: {degrees:.3f} degrees, {distance:.5f} of the size; {fit}")
     assert degrees < 1
     assert distance < 0.01
     assert switch_over(armature) == dict.fromkeys(LIMBS["basic_human"], 1.0)
+
+
+def test_spines_and_tails(scene: bpy.types.Scene) -> None:
+    """Controls that share a twist, or that hang from each other's end; a neck that is torn off is followed in direction alone, and told."""
+    from mocap_anything.addon.control_writer import read_rig_or_controls, write_controls
+
+    armature = generated(scene, "basic_quadruped")
+    found, plan = read_rig_or_controls(armature)
+    tail = {"spine", "spine.001", "spine.002", "spine.003"}
+    assert tail <= {*plan.turns.values()}, "each is turned by the one before, and is a control all the same"
+    motion = turned(armature, plan, {*plan.turns.values(), "torso", "hips", "chest"}, 0.2)
+    _, fit = write_controls(armature, plan, motion, name="posed", start_frame=1, scene_fps=24.0)
+    assert tail <= keyed_bones(armature)
+    degrees, distance = off(armature, plan, motion)
+    print(f"basic_quadruped FK, spine and tail: {degrees:.3f} degrees, {distance:.5f} of the size; {fit}")
+    assert degrees < 1
+    assert distance < 0.01
+    ahead = [row for row, name in enumerate(found.names) if name in ("DEF-spine.009", "DEF-spine.010", "DEF-spine.011")]
+    motion.heads[:, ahead] += np.array([0, 0, 0.2])
+    _, torn = write_controls(armature, plan, motion, name="torn", start_frame=1, scene_fps=24.0)
+    print(f"    torn apart: {torn}")
+    assert torn.degrees < 1, "nothing else leans towards what is out of reach"
+    assert torn.distance == pytest.approx(0.2 / found.size, rel=0.05)
 
 
 def test_a_limb_out_of_reach_plays_by_fk(scene: bpy.types.Scene) -> None:

@@ -233,7 +233,8 @@ class SampleMaker:
         turn = orientation @ np.swapaxes(references[0].orientation, -1, -2)
         x = model_input(body, references, images_to_tensor(shot.images[after]), shot.times[after], crop.side)
         small = quartered(torch.from_numpy(shot.mask[after]).float() / 255)
-        truth = Truth(*(torch.from_numpy(np.ascontiguousarray(v)).float() for v in (np.nan_to_num(uv, nan=-9.0), xyz, turn)), small)
+        pixels, places, turns = (torch.from_numpy(np.ascontiguousarray(v)).float() for v in (np.nan_to_num(uv, nan=-9.0), xyz, turn))
+        truth = Truth(pixels, places, turns, small)
         if shot.surface is not None:
             then = shot.surface[0] if drawn is None or drawn.surface is None else drawn.surface[0]
             truth.surface, truth.ref_surface = (torch.from_numpy(v).float() for v in (shot.surface[after], then))

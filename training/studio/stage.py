@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -108,19 +109,19 @@ def join(drawings: list[Drawing]) -> Stage:
     first_vertex = np.cumsum([0, *(len(b.vertices) for b in bodies)])
     first_triangle = np.cumsum([0, *(len(b.triangles) for b in bodies)])
     joints = max(s.matrices.shape[1] for d in drawings for s in d.standing)
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in ("body", "picture", "subject", "matrices", "step", "shot")}
+    rows: dict[str, list[Any]] = {name: [] for name in ("body", "picture", "subject", "matrices", "step", "shot")}
     kept = [np.flatnonzero(d.slot >= 0) for d in drawings]
     picture, body = 0, 0
     for shot, (drawing, pictures) in enumerate(zip(drawings, kept, strict=True)):
         for p in pictures:
             for number, standing in enumerate(drawing.standing):
                 missing = ((0, joints - standing.matrices.shape[1]), (0, 0), (0, 0))
-                rows["body"].append(np.int64(body + number))
-                rows["picture"].append(np.int64(picture))
-                rows["subject"].append(np.bool_(number == 0))
+                rows["body"].append(body + number)
+                rows["picture"].append(picture)
+                rows["subject"].append(number == 0)
                 rows["matrices"].append(np.pad(standing.matrices[p], missing).astype(np.float32))
                 rows["step"].append(np.pad(standing.step[p], missing).astype(np.float32))
-            rows["shot"].append(np.int64(shot))
+            rows["shot"].append(shot)
             picture += 1
         body += len(drawing.standing)
     of_bodies = {name: np.concatenate([getattr(b, name) for b in bodies]).astype(np.float32) for name in ("vertices", "unit", "albedo", "weights", "occlusion")}
