@@ -19,7 +19,6 @@ from .finish.contacts import hold_contacts
 from .finish.honour import honour
 from .finish.smoothing import smooth
 from .kinematics import bone_rotations
-from .looks import fill_between, spaced
 from .motion import Motion
 from .progress import CancelToken, Progress
 from .reference import Reference
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
 _INSIDE = 0.1  # share of a reference's points that must lie in its picture
 MODELS = Path(__file__).resolve().parent.parent / "assets" / "models"
 REFINER = "refiner"  # a bundled model of its own, which compares the posed rig with the frames
-_LOOKS = 15.0  # of the network, a second, where its turns are fitted: seen more often it errs alike, and is believed too much
-_STAGES = {"load": 0.02, "follow": 0.15, "capture": 0.19, "fit": 0.6, "finish": 0.04}  # shares of the progress bar
+_STAGES = {"load": 0.02, "follow": 0.13, "capture": 0.3, "fit": 0.51, "finish": 0.04}  # shares of the progress bar
 
 ModelLoader = Callable[[Path, Any], Any]
 
@@ -238,16 +236,12 @@ def _follow(
 def _predict(
     request: CaptureRequest, predictor: Any, plan: _Plan, crop: Crop, cancel: CancelToken, clock: _Clock, done: float, part: float
 ) -> Generator[Progress, None, Track]:
-    """Second pass: the network over windows of frames, of which it sees some where the fit has what it follows to go by."""
+    """Second pass: the network over windows of frames."""
     clip, frames = request.clip, plan.frames
     times = clip.times[frames.start : frames.stop]
-    fits = request.settings.fit and plan.reference.time is not None
-    rows = spaced(times, plan.seed - frames.start, _LOOKS) if fits else np.arange(len(frames))
-    wanted = set((rows + frames.start).tolist())
-    pictures = ((index, image) for index, image in clip.frames(frames.start, frames.stop) if index in wanted)
     said: Prediction | None = None
     filled = 0
-    steps = predictor.windows(pictures, crop.at(rows), times[rows], cancel)
+    steps = predictor.windows(clip.frames(frames.start, frames.stop), crop, times, cancel)
     while True:
         with clock.stage("capture"):
             step = next(steps, None)
@@ -256,15 +250,13 @@ def _predict(
         count, prediction = step
         if prediction is not None:
             said = said or prediction.room(len(frames))
-            said.fill(rows[filled : filled + len(prediction.turn)], prediction)
-            filled += len(prediction.turn)
-        yield Progress("Capturing", done + _STAGES["capture"] * part * count / len(rows), count, len(rows))
-    assert said is not None
-    fill_between(said, rows, times)
+            filled = said.fill(filled, prediction)
+        yield Progress("Capturing", done + _STAGES["capture"] * part * count / len(frames), count, len(frames))
     camera = request.camera
     if camera.from_armature.ndim == 3:
         rows = slice(frames.start, frames.stop)
         camera = camera.at(rows)
+    assert said is not None
     return Track(plan.reference, plan.crop, camera, crop, times, **vars(said))
 
 

@@ -47,10 +47,11 @@ class Prediction:
         would grow by several times their size."""
         return Prediction(*(np.empty((frames, *(value := getattr(self, f.name)).shape[1:]), value.dtype) for f in fields(self)))
 
-    def fill(self, rows: np.ndarray, found: Prediction) -> None:
-        """Put the answers for some of the frames in."""
+    def fill(self, start: int, found: Prediction) -> int:
+        """Put a stretch in at frame `start`; the frame after it."""
         for f in fields(self):
-            getattr(self, f.name)[rows] = getattr(found, f.name)
+            getattr(self, f.name)[start : start + len(found.turn)] = getattr(found, f.name)
+        return start + len(found.turn)
 
 
 class _Held:

@@ -109,11 +109,11 @@ def test_confidence_is_the_models_calibration_of_the_networks_word(case, model):
                 return stop.value
 
     rig, _, _, clip, _ = case
-    said, fitted = (under(UNTOUCHED, fit=fit).motion.confidence.astype(float) for fit in (False, True))
+    said = under(UNTOUCHED, fit=False).motion.confidence.astype(float)
     measured = Calibration(Curve(2.0, 0.5 * said[:, rig.driven].min(), 0.1), Curve(3.0, 0.0, 0.0), True)
     result = under(measured, fit=True)
     gap = np.abs(clip.times[:, None] - clip.times[[6, 16]]).min(1)
-    assert np.allclose(result.motion.confidence, measured.fitted.expected(fitted, gap), rtol=1e-4)
+    assert np.allclose(result.motion.confidence, measured.fitted.expected(said, gap), rtol=1e-4)
     assert (result.motion.confidence[[6, 16]] == 0).all()
     assert result.report["calibrated"]
     assert np.allclose(under(measured, fit=False).motion.confidence, np.minimum(3 * said, 1), rtol=1e-4)
