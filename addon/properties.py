@@ -25,7 +25,7 @@ REFERENCE_KINDS = [
     ("rendered", "Rendered", "The rig is posed anywhere, and a picture is drawn of its mesh; works without a camera, but as a rough guess"),
 ]
 LIMBS = [
-    ("FK", "FK", "Limbs that can be switched between IK and FK play by FK; their IK controls are keyed too, as far as they go without help of others"),
+    ("FK", "FK", "Limbs that can be switched between IK and FK play by FK, whose controls alone are keyed"),
     ("IK", "IK", "Limbs that can be switched between IK and FK play by IK, and stand the same when they are switched; slower"),
 ]
 
@@ -91,7 +91,7 @@ class CaptureProperties(bpy.types.PropertyGroup):
         default=CaptureSettings.smoothing,
     )
     limbs: bpy.props.EnumProperty(
-        override=OVERRIDABLE, name="IK-FK", description="Of rigs such as Rigify's: what limbs are switched to; controls of both are keyed",
+        override=OVERRIDABLE, name="IK-FK", description="Limbs of rigs such as Rigify's: keyed on their FK controls, or on IK's, with FK's put to match",
         items=LIMBS,
         default="FK",
     )

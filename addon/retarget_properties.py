@@ -35,7 +35,7 @@ class RetargetProperties(bpy.types.PropertyGroup):
     )
     travel: bpy.props.BoolProperty(override=OVERRIDABLE, name="Travel", description="The body moves through the scene as the driving one does", default=True)
     limbs: bpy.props.EnumProperty(
-        override=OVERRIDABLE, name="IK-FK", description="Of rigs such as Rigify's: what limbs are switched to; controls of both are keyed",
+        override=OVERRIDABLE, name="IK-FK", description="Limbs of rigs such as Rigify's: keyed on their FK controls, or on IK's, with FK's put to match",
         items=LIMBS,
         default="FK",
     )
