@@ -6,11 +6,10 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from ..backend.errors import CaptureCancelled
-from ..backend.progress import CancelToken, OnProgress, Progress
+from ..backend.progress import CancelToken, OnProgress, Progress, drain
 
 if TYPE_CHECKING:
     from ..backend.capture import CaptureRequest, CaptureResult, ModelLoader
@@ -107,11 +106,8 @@ def run(
     """The whole capture in the calling thread. Raises CaptureError or CaptureCancelled."""
     from ..backend.capture import capture
 
-    steps: Generator[Progress, None, CaptureResult] = capture(request, token, loader)
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as stop:
-            return stop.value
+    def heard(progress: Progress) -> None:
         on_progress(progress)
         token.check()
+
+    return drain(capture(request, token, loader), heard)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import bpy
 import numpy as np
 from mathutils import Quaternion, Vector
 
 from ..backend.rig import Rig
-from .control_probe import FK, IK, TWIST, evaluated_bones, is_control, probe, set_switches, switches_of
+from .control_probe import FK, IK, TWIST, evaluated_bones, is_control, probe, set_switches, switches_of, way_up
 
 _SHIFT = 0.02  # of the size, by which a control is moved to see what follows
 _FOLLOWS = 0.5  # share of that which counts as carried along
@@ -141,7 +142,7 @@ def _limb(
     # what carries the others is what the limb reaches for
     target = max(targets, key=lambda name: (len(moved[name].carried), -depth[name]))
     poles = [name for name in own if not (turned[name] > 0).any() and name not in bases]
-    chain = {up for row in turns for up in _way_up(rig, row, rows)}
+    chain = {up for row in turns for up in takewhile(rows.__contains__, way_up(rig, row))}
     between = chain - set(turns)
     twists: dict[int, str] = {}
     for name, what in twisting.items():
@@ -149,9 +150,3 @@ def _limb(
         if free and set(np.flatnonzero(what)) <= set(rows):
             twists[free[0]] = name
     return Limb(switch, tuple(rows), tuple(sorted(chain)), roots[0], turns, target, bases[0], poles[0] if poles else "", twists, ())
-
-
-def _way_up(rig: Rig, row: int, rows: Collection[int]) -> Iterator[int]:
-    while row in rows:
-        yield row
-        row = int(rig.carriers[row])

@@ -12,7 +12,7 @@ from ..backend.carriers import infer_carriers
 from ..backend.errors import CaptureError
 from ..backend.rig import Mesh, Rig
 from .control_limbs import Limb, find_limbs
-from .control_probe import FK, SWING, TWIST, is_control, posing, probe, set_switches, switches_of
+from .control_probe import FK, SWING, TWIST, is_control, posing, probe, set_switches, switches_of, way_up
 from .rig_mesh import read_mesh
 from .rig_reader import bone_ends, bones_in_order, constraint_reasons
 
@@ -174,13 +174,6 @@ def _order(rig: Rig, follows: dict[str, np.ndarray], turns: dict[int, str]) -> n
 
 def _may_move(bone: bpy.types.PoseBone) -> bool:
     return not bone.bone.use_connect and not all(bone.lock_location)
-
-
-def way_up(rig: Rig, row: int) -> Iterator[int]:
-    """A row, what carries it, and so on to the body."""
-    while row >= 0:
-        yield row
-        row = int(rig.carriers[row])
 
 
 def _chains(armature: bpy.types.Object) -> Iterator[Chain]:

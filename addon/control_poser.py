@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from typing import TypeVar
 
 import bpy
 import numpy as np
 from mathutils import Matrix
 
 from ..backend.motion import Motion
-from ..backend.progress import OnProgress, Progress
+from ..backend.progress import Progress
 from .control_ik import LimbSolver
 from .control_limbs import Limb
 from .control_placing import Place
 from .control_plan import Chain, ControlPlan
 from .control_probe import FK, IK, posing, set_switches
 from .control_solver import ControlSolver
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -50,19 +46,6 @@ class PosedControls:
     sized: frozenset[str]
     constants: tuple[tuple[str, str, float], ...]
     fit: Fit
-
-
-def drain(steps: Generator[Progress, None, Result], on_progress: OnProgress | None = None) -> Result:
-    """Take all steps and return what comes of them; where on_progress raises, they are closed and put back what they changed."""
-    with closing(steps):
-        while True:
-            try:
-                progress = next(steps)
-            except StopIteration as stop:
-                result: Result = stop.value
-                return result
-            if on_progress is not None:
-                on_progress(progress)
 
 
 def pose_controls(armature: bpy.types.Object, plan: ControlPlan, motion: Motion, *, limbs: str = "FK") -> Generator[Progress, None, PosedControls]:

@@ -9,6 +9,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Quaternion, Vector
 
+from ..backend.rig import Rig
 from .blender_versions import assign_action, assigned_action
 
 _PROBE = 0.1  # radians by which a control is turned to see what follows
@@ -140,3 +141,10 @@ def _vector(turn: Quaternion) -> np.ndarray:
 def rigid(matrix: Matrix) -> Matrix:
     """A pose without its scale."""
     return Matrix.Translation(matrix.to_translation()) @ matrix.to_quaternion().to_matrix().to_4x4()
+
+
+def way_up(rig: Rig, row: int) -> Iterator[int]:
+    """A row, what carries it, and so on to the body."""
+    while row >= 0:
+        yield row
+        row = int(rig.carriers[row])

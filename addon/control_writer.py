@@ -9,10 +9,10 @@ import bpy
 import numpy as np
 
 from ..backend.motion import Motion
-from ..backend.progress import OnProgress
+from ..backend.progress import OnProgress, drain
 from ..backend.rig import Rig
 from .control_plan import ControlPlan, has_controls, read_control_plan
-from .control_poser import Fit, PosedControls, drain, pose_controls
+from .control_poser import Fit, PosedControls, pose_controls
 from .control_solver import WITHIN
 from .keyframe_writer import Channel, WriteResult, expect_writable, write_channels
 from .rig_reader import read_rig

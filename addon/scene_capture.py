@@ -14,10 +14,10 @@ import numpy as np
 from mathutils import Vector
 
 from ..backend.errors import CaptureError
-from ..backend.progress import OnProgress, Progress
+from ..backend.progress import OnProgress, Progress, drain
 from ..backend.settings import CaptureSettings
 from .blender_versions import assign_action, assigned_action
-from .control_poser import PosedControls, drain, pose_controls
+from .control_poser import PosedControls, pose_controls
 from .control_writer import read_rig_or_controls, write_posed
 from .diagnostics import extension_version, missing_message
 from .keyframe_writer import WriteResult, expect_writable, write_motion

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
+from typing import TypeVar
 
 from .errors import CaptureCancelled
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,19 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+
+
+def drain(steps: Generator[Progress, None, Result], on_progress: OnProgress | None = None) -> Result:
+    """Take all steps and return what comes of them; where on_progress raises, they are closed and put back what they changed."""
+    with closing(steps):
+        while True:
+            try:
+                progress = next(steps)
+            except StopIteration as stop:
+                result: Result = stop.value
+                return result
+            if on_progress is not None:
+                on_progress(progress)
 
 
 class CancelToken:

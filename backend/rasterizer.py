@@ -141,7 +141,7 @@ def _edge(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
 def _samples(setup: _Triangles, begin: int, end: int, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(pixel, 1/z, triangle) of every sample that triangles [begin, end) cover: each is cut into rows, each row into its samples."""
     first, last = setup.first[begin:end], setup.last[begin:end]
-    triangle, row = _spread(last[:, 1] - first[:, 1] + 1)
+    triangle, row = repeated(last[:, 1] - first[:, 1] + 1)
     low, high = torch.zeros_like(row, dtype=setup.weights.dtype), (last[:, 0] - first[:, 0])[triangle].to(setup.weights.dtype)
     nearness, step = torch.zeros_like(low), torch.zeros_like(low)
     table = _columns(setup.weights[begin:end], setup.nearness[begin:end], triangle)
@@ -155,7 +155,7 @@ def _samples(setup: _Triangles, begin: int, end: int, size: tuple[int, int]) -> 
     low, high = low.ceil(), high.floor()
     filled = (high >= low).nonzero()[:, 0]
     triangle, row, low, high, nearness, step = (value.index_select(0, filled) for value in (triangle, row, low, high, nearness, step))
-    span, column = _spread((high - low).long() + 1)
+    span, column = repeated((high - low).long() + 1)
     origin = (setup.picture[begin:end] * size[0] + first[:, 1]) * size[1] + first[:, 0]
     pixel = origin.index_select(0, triangle) + row * size[1] + low.long()
     start = nearness + step * low
@@ -171,7 +171,7 @@ def _columns(weights: torch.Tensor, nearness: torch.Tensor, index: torch.Tensor)
     return [column.index_select(0, index) for column in torch.cat([weights, nearness], 1).T.contiguous()]
 
 
-def _spread(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def repeated(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(index, place) of counts.sum() entries: index i comes counts[i] times, with places 0 … counts[i] - 1."""
     index = torch.repeat_interleave(counts)
     before = counts.cumsum(0) - counts

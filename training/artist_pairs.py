@@ -16,12 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from ..backend.finish.smoothing import nearest
-from ..backend.kinematics import bone_rotations
 from ..backend.motion import Motion
 from ..backend.retarget.correspondence import propose
 from ..backend.retarget.links import Link, chain
 from ..backend.retarget.transfer import Posed, body_to_body, retarget
-from .data.asset import Asset, AssetClip, load_asset
+from .data.asset import Asset, AssetClip, load_asset, motion_of
 from .methods import posed
 from .metrics import geodesic, parent_local
 
@@ -101,14 +100,6 @@ def stand(asset: Asset, pose: np.ndarray) -> Posed:
     up = np.asarray(asset.up, np.float64)
     side = np.array([1.0, 0, 0]) if abs(up[0]) < 0.9 else np.array([0, 0, 1.0])
     return Posed(asset.rig, pose.astype(np.float64), up, np.cross(side, up) * -1)
-
-
-def motion_of(pose: np.ndarray, fps: float) -> Motion:
-    """Poses (T, J, 4, 4) as a motion that is sure of itself."""
-    pose = pose.astype(np.float64)
-    frames, bones = pose.shape[:2]
-    unknown = np.full((frames, bones, 2), np.nan, np.float32)
-    return Motion(np.arange(frames) / fps, bone_rotations(pose), pose[..., :3, 3].copy(), np.zeros((frames, bones), np.float32), unknown)
 
 
 def plain(name: str) -> str:

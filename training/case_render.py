@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from fractions import Fraction
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..backend.rig import Rig
 from .case_background import build_background
 from .cases import FPS, SENSOR, Take, Truth, aim, choose_clip, group_of, plan_take, seed_of
 from .data.bake import actions_of, held_out, import_file, main_armature
+from .video_file import write_video
 
 
 class NoClip(Exception):
@@ -200,20 +201,22 @@ def _settings(resolution: tuple[int, int], frames: int, samples: int) -> None:
 
 
 def _film(folder: Path, frames: int, resolution: tuple[int, int]) -> None:
-    """Render frames 1 to T into clip.mp4, H.264 at a quality that hides nothing."""
-    scene, stills = bpy.context.scene, folder / "frames"
+    """Render frames 1 to T into clip.mp4."""
+    stills = folder / "frames"
     stills.mkdir(exist_ok=True)
-    with av.open(str(folder / "clip.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(FPS), options={"crf": "14", "preset": "medium"})
-        stream.width, stream.height, stream.pix_fmt = *resolution, "yuv420p"
-        for frame in range(1, frames + 1):
-            scene.frame_set(frame)
-            scene.render.filepath = str(stills / f"{frame:04d}.png")
-            bpy.ops.render.render(write_still=True)
-            with Image.open(scene.render.filepath) as picture:
-                container.mux(stream.encode(av.VideoFrame.from_image(picture.convert("RGB"))))
-        container.mux(stream.encode())
+    write_video(folder / "clip.mp4", _rendered(stills, frames), FPS, resolution)
     shutil.rmtree(stills)
+
+
+def _rendered(stills: Path, frames: int) -> Iterator[av.VideoFrame]:
+    """Frames 1 to T of the scene, by way of files."""
+    scene = bpy.context.scene
+    for frame in range(1, frames + 1):
+        scene.frame_set(frame)
+        scene.render.filepath = str(stills / f"{frame:04d}.png")
+        bpy.ops.render.render(write_still=True)
+        with Image.open(scene.render.filepath) as picture:
+            yield av.VideoFrame.from_image(picture.convert("RGB"))
 
 
 def _hand_over(armature: bpy.types.Object, frame: int, path: Path) -> None:

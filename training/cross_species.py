@@ -27,8 +27,8 @@ from ..backend.rasterizer import draw_rig
 from ..backend.reference import Reference
 from ..backend.settings import CaptureSettings
 from ..backend.video import Clip, open_clip
-from .artist_pairs import ArtistPair, common_clips, errors, motion_of, plain
-from .data.asset import Asset, load_asset
+from .artist_pairs import ArtistPair, common_clips, errors, plain
+from .data.asset import Asset, load_asset, motion_of
 from .evaluate import markdown, without_nan
 from .methods import posed
 from .metrics import score

@@ -5,15 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..backend.ik_chain import head_targets
-from ..backend.inverse_kinematics import IKSettings, solve
 from ..backend.joint_limits import JointLimits, euler_angles
 from ..backend.rig import Rig
-from ..backend.track_quality import sort_tracks, track_noise
 from .data.asset import Asset
-from .methods import Method, noisy_heads, posed
+from .methods import Method, inverse_kinematics
 from .metrics import parent_local
-from .takes import Take
 
 _ORDER = "XYZ"
 _PLAY = np.radians(5)  # beyond what the other clips show
@@ -30,10 +26,4 @@ def ranges_of_motion(asset: Asset, rig: Rig) -> JointLimits:
 
 def inverse_kinematics_in_ranges(noise: float = 0.0) -> Method:
     """The solver of `solve` on true heads with noise (share of the size), within the ranges of the rig's clips that are not held out."""
-
-    def run(take: Take) -> np.ndarray:
-        rig, sure = sort_tracks(take.asset.rig, head_targets(take.asset.rig, noisy_heads(take, noise), take.times), take.reference_pose)
-        found = solve(rig, take.reference_pose, sure, IKSettings(noise=track_noise(rig, sure)), limits=ranges_of_motion(take.asset, rig))
-        return posed(found.rotations, found.heads)
-
-    return run
+    return inverse_kinematics(noise, ranges_of_motion)

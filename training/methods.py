@@ -10,9 +10,12 @@ from ..backend.body_points import read_body
 from ..backend.closed_form import closed_form_motion
 from ..backend.ik_chain import Targets, head_targets
 from ..backend.inverse_kinematics import IKSettings, solve
+from ..backend.joint_limits import JointLimits
 from ..backend.kinematics import pose_along_carriers
 from ..backend.model.config import SURFACE_POINTS
+from ..backend.rig import Rig
 from ..backend.track_quality import sort_tracks, track_noise
+from .data.asset import Asset
 from .takes import Take
 
 Method = Callable[[Take], np.ndarray]
@@ -49,12 +52,13 @@ def closed_form(noise: float = 0.0) -> Method:
     return run
 
 
-def inverse_kinematics(noise: float = 0.0) -> Method:
-    """The solver of `solve` on true heads with noise (share of the size), which it has to find out itself."""
+def inverse_kinematics(noise: float = 0.0, limits_of: Callable[[Asset, Rig], JointLimits] | None = None) -> Method:
+    """The solver of `solve` on true heads with noise (share of the size), which it has to find out itself; within limits where there are any."""
 
     def run(take: Take) -> np.ndarray:
         rig, sure = sort_tracks(take.asset.rig, head_targets(take.asset.rig, noisy_heads(take, noise), take.times), take.reference_pose)
-        found = solve(rig, take.reference_pose, sure, IKSettings(noise=track_noise(rig, sure)))
+        limits = limits_of(take.asset, rig) if limits_of else None
+        found = solve(rig, take.reference_pose, sure, IKSettings(noise=track_noise(rig, sure)), limits=limits)
         return posed(found.rotations, found.heads)
 
     return run

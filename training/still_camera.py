@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -14,6 +13,7 @@ from ..backend.kinematics import skin
 from .cases import SENSOR, aim, plan_take, seed_of
 from .data.asset import Asset
 from .render import Background, Look, render_clip
+from .video_file import write_video
 
 SIDE = 320  # pixels of the square picture
 
@@ -39,12 +39,8 @@ def film(path: Path, asset: Asset, pose: np.ndarray, fps: float, camera: Camera,
         seen, mesh.triangles.astype(np.int32), mesh.vertices.astype(np.float32), np.tile(camera.intrinsics, (len(pose), 1)), SIDE,
         Look.random(rng, mesh.colors, mesh.vertices, np.asarray(asset.up)), still, rng, camera.rotation @ np.asarray(asset.up), company=0.0,
     )
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "14", "preset": "medium"})
-        stream.width, stream.height, stream.pix_fmt = SIDE, SIDE, "yuv420p"
-        for image in drawn.images:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
-        container.mux(stream.encode())
+    pictures = (av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24") for image in drawn.images)
+    write_video(path, pictures, fps, (SIDE, SIDE))
 
 
 def _vertices(asset: Asset, pose: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..backend.capture import CaptureRequest, CaptureResult, capture
-from ..backend.progress import CancelToken
+from ..backend.progress import CancelToken, drain
 from ..backend.rasterizer import draw_rig
 from ..backend.reference import Reference
 from ..backend.settings import CaptureSettings
@@ -42,13 +42,7 @@ def request_of(take: Take, settings: CaptureSettings, folder: Path, seed: int = 
 
 def captured(request: CaptureRequest) -> CaptureResult:
     """Run a capture to its end."""
-    steps = capture(request, CancelToken())
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: CaptureResult = end.value
-            return result
+    return drain(capture(request, CancelToken()))
 
 
 def whole_capture(model: str) -> Method:

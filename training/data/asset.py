@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ...backend.kinematics import bone_rotations
+from ...backend.motion import Motion
 from ...backend.rig import Mesh, Rig
 
 
@@ -75,3 +77,11 @@ def load_asset(path: Path) -> Asset:
         )
         clips = tuple(AssetClip(c["name"], c["fps"], data[f"pose_{i}"], c["held_out"]) for i, c in enumerate(header["clips"]))
         return Asset(header["name"], rig, clips, data["up"], header["plan"], header["split"], header["license"], header["notes"])
+
+
+def motion_of(pose: np.ndarray, fps: float) -> Motion:
+    """Poses (T, J, 4, 4) as a motion that is sure of itself."""
+    pose = pose.astype(np.float64)
+    frames, bones = pose.shape[:2]
+    unknown = np.full((frames, bones, 2), np.nan, np.float32)
+    return Motion(np.arange(frames) / fps, bone_rotations(pose), pose[..., :3, 3].copy(), np.zeros((frames, bones), np.float32), unknown)

@@ -10,9 +10,9 @@ import numpy as np
 from ...backend.kinematics import inverse_affine
 from ...backend.model.batch import ModelInput
 from ...backend.rig import Mesh
-from ..render import Look, raster
+from ..render import Background, Look, raster
 from ..render.appearance import normalized
-from ..render.scene import OWN_COAT, STANDS_STILL, beside, over_scenery
+from ..render.scene import OWN_COAT, STANDS_STILL, beside, over_scenery, random_shutter
 from ..render.shadow import sky_occlusion
 from ..studio.stage import BodyModel, Drawing, Standing
 from .asset import Asset
@@ -58,16 +58,15 @@ class StagingMaker(SampleMaker):
         intrinsics = crop_intrinsics(scene.camera, scene.crop, size)
         ups = np.tile(scene.up / np.linalg.norm(scene.up), (count, 1))
         places, sides, horizon = over_scenery(intrinsics.astype(np.float64), size, ups[middle], scene.turning if rng.random() < 0.3 else None)
-        pan = rng.normal(0, 0.03, 2) * [1.0, 0.3] if rng.random() < 0.4 else np.zeros(2)
-        shake = rng.uniform(0, 0.006) if rng.random() < 0.3 else 0.0
-        window = (places - places[middle]) / sides[middle] + pan * np.arange(count)[:, None] + rng.normal(0, 1, (count, 2)) * shake
+        way = Background.random(rng)  # how the scenery passes; what it shows is painted by the studio
+        window = (places - places[middle]) / sides[middle] + way.pan * np.arange(count)[:, None] + rng.normal(0, 1, (count, 2)) * way.shake
         light = np.stack([look.light.pack(up, 1.0) for up in ups])
         light[:, 19] = look.light.softness  # times texels, once the shadow map is there
         return Drawing(
-            standing, intrinsics, light, look.light.balance, ups, look.light.shadow if look.light.elevation > 0.1 else 0.0,
-            rng.uniform(0.1, 0.9) if not scene.plain and rng.random() < 0.45 else 0.0,
+            standing, intrinsics, light, look.light.balance, ups, look.light.falls,
+            0.0 if scene.plain else random_shutter(rng),
             np.nan if horizon is None else (horizon - places[middle, 1]) / sides[middle],
-            np.concatenate([window, (sides / sides[middle])[:, None]], 1), rng.uniform(1.0, 1.5), picture_in_crop(scene.camera, scene.crop, size),
+            np.concatenate([window, (sides / sides[middle])[:, None]], 1), way.parallax, picture_in_crop(scene.camera, scene.crop, size),
             scene.plain, np.full(count, -1),
         )  # fmt: skip
 

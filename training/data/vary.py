@@ -8,11 +8,10 @@ import numpy as np
 
 from ...backend.errors import CaptureError
 from ...backend.kinematics import bone_rotations
-from ...backend.motion import Motion
 from ...backend.retarget.correspondence import propose
 from ...backend.retarget.sheet import poses_of
 from ...backend.retarget.transfer import Posed, RetargetSettings, retarget
-from .asset import Asset, AssetClip
+from .asset import Asset, AssetClip, motion_of
 
 # kinds of the open zoo's index and plans of the procedural zoo whose motions suit each other; those of one name always do
 _ALIKE = {
@@ -94,13 +93,9 @@ def carried(driver: Asset, clip: AssetClip, target: Asset) -> AssetClip | None:
     """A clip of one creature on another, from the first pose of each one's clips on; None where no bones correspond, or what comes out is no motion."""
     start, stand = clip.pose[0].astype(np.float64), target.clips[0].pose[0].astype(np.float64)
     driving, own = Posed(driver.rig, start, driver.up, np.array(_FRONT)), Posed(target.rig, stand, target.up, np.array(_FRONT))
-    frames = len(clip.pose)
-    pose = clip.pose.astype(np.float64)
-    unknown = np.full((frames, len(driver.rig), 2), np.nan, np.float32)
-    motion = Motion(np.arange(frames) / clip.fps, bone_rotations(pose), pose[..., :3, 3], np.zeros((frames, len(driver.rig)), np.float32), unknown)
     try:
         links = propose(own.anatomy(), driving.anatomy())
-        found = retarget(driving, own, links, motion, RetargetSettings(contacts=False))
+        found = retarget(driving, own, links, motion_of(clip.pose, clip.fps), RetargetSettings(contacts=False))
     except (CaptureError, ValueError):
         return None
     out = poses_of(target.rig, found)

@@ -68,6 +68,11 @@ class Light:
                    softness, float(np.exp(rng.normal(0.0, 0.3))), np.exp(rng.normal(0, 0.05, 3)),
                    np.array([rng.uniform(0.3, 0.95) if rng.random() < 0.15 else 0.0, np.exp(rng.uniform(0.4, 2.2)), rng.uniform(0, 30)]))
 
+    @property
+    def falls(self) -> float:
+        """Darkness of the shadow on the ground: none where the sun hardly stands above it."""
+        return self.shadow if self.elevation > 0.1 else 0.0
+
     def direction(self, up: np.ndarray) -> np.ndarray:
         """Unit vector (3,) to the sun in the camera frame, given up (3,) there; azimuth 0 is behind the camera."""
         back = np.array([0.0, 0.0, -1.0]) - up * -up[2]

@@ -80,7 +80,7 @@ def render_clip(vertices: np.ndarray, triangles: np.ndarray, rest_vertices: np.n
     world = _gather(subject, extra, velocity, background.mean_color())
     heights = np.full(count, np.einsum("tvc,tc->tv", vertices, ups).min() if ground_height is None else ground_height)
     if shutter is None:
-        shutter = rng.uniform(0.1, 0.9) if rng.random() < 0.45 else 0.0
+        shutter = random_shutter(rng)
     if shutter > 0 and samples == 2 and shutter * _travel(world, intrinsics[middle], middle) > GHOSTS:
         samples = 3
     drawer = _Drawer(world, look, size, samples, shutter, float(np.ptp(vertices[middle], 0).max()), up_cam is not None)
@@ -137,6 +137,11 @@ def beside(rng: np.random.Generator, points: np.ndarray, up: np.ndarray) -> np.n
     return np.concatenate([linear, (foot + shift - linear @ foot)[:, None]], 1)
 
 
+def random_shutter(rng: np.random.Generator) -> float:
+    """Share of a frame that a camera's shutter is open: none that shows, or some."""
+    return rng.uniform(0.1, 0.9) if rng.random() < 0.45 else 0.0
+
+
 def over_scenery(intrinsics: np.ndarray, size: int, up: np.ndarray | None, camera: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, float | None]:
     """Where crops lie over a scene that stays put: middles (T, 2) and sides (T,) on the picture plane, and the height of the horizon there, if in sight.
 
@@ -191,7 +196,7 @@ class _Drawer:
 
     def __init__(self, world: _World, look: Look, size: int, samples: int, shutter: float, extent: float, has_ground: bool) -> None:
         self.world, self.look, self.size, self.samples, self.shutter, self.extent = world, look, size, samples, shutter, extent
-        self.falls = look.light.shadow if has_ground and look.light.elevation > 0.1 else 0.0
+        self.falls = look.light.falls if has_ground else 0.0
         self.balance = look.light.balance.astype(np.float32)
         self.nearness, self.ids = np.empty((size * samples,) * 2, np.float32), np.empty((size * samples,) * 2, np.int32)
         self.normals = np.empty_like(world.points[0])

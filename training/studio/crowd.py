@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...backend.rasterizer import rasterize_corners
+from ...backend.rasterizer import rasterize_corners, repeated, vertex_normals
 from .stage import Stage
 
 NEAR = 1e-3  # of the subject's extent
@@ -55,16 +55,10 @@ class Sun:
     texels: Tensor
 
 
-def _repeat(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """(index, place): index i comes counts[i] times, with places 0 … counts[i] - 1."""
-    index = torch.repeat_interleave(counts)
-    return index, torch.arange(len(index), device=counts.device) - (counts.cumsum(0) - counts)[index]
-
-
 def gather(stage: Stage) -> Crowd:
     """Pose every body by linear blend skinning."""
     counts = stage.first_vertex.diff()[stage.body]
-    standing, place = _repeat(counts)
+    standing, place = repeated(counts)
     vertex = stage.first_vertex[stage.body][standing] + place
     bones, rest = stage.bones[vertex], stage.vertices[vertex]
     homogeneous = torch.cat([rest, torch.ones_like(rest[:, :1])], 1)
@@ -73,20 +67,10 @@ def gather(stage: Stage) -> Crowd:
         weight = stage.weights[vertex, k, None]
         for moved, table in ((places, stage.matrices), (speed, stage.step)):
             moved += weight * torch.einsum("nab,nb->na", table[standing, bones[:, k]], homogeneous)
-    owner, number = _repeat(stage.first_triangle.diff()[stage.body])
+    owner, number = repeated(stage.first_triangle.diff()[stage.body])
     shift = (counts.cumsum(0) - counts) - stage.first_vertex[stage.body]
     triangles = stage.triangles[stage.first_triangle[stage.body][owner] + number] + shift[owner, None]
-    return Crowd(vertex, standing, stage.picture[standing], places, speed, _normals(places, triangles), triangles, owner, stage.picture[owner])
-
-
-def _normals(places: Tensor, triangles: Tensor) -> Tensor:
-    """Area-weighted unit normals (N, 3)."""
-    a, b, c = places[triangles].unbind(1)
-    face = torch.linalg.cross(b - a, c - a)
-    total = torch.zeros_like(places)
-    for corner in range(3):
-        total.index_add_(0, triangles[:, corner], face)
-    return total / total.norm(dim=-1, keepdim=True).clamp_min(1e-20)
+    return Crowd(vertex, standing, stage.picture[standing], places, speed, vertex_normals(places[None], triangles)[0], triangles, owner, stage.picture[owner])
 
 
 def look(crowd: Crowd, moment: Tensor, intrinsics: Tensor, size: int) -> Seen:

@@ -65,9 +65,7 @@ class Studio:
             lens[:, 2] += 0.5 - (k % _SAMPLES + 0.5) / _SAMPLES
             lens[:, 3] += 0.5 - (k // _SAMPLES + 0.5) / _SAMPLES
             seen = look(crowd, stage.shutter[stage.shot] * opening, lens, size)
-            inside = seen.pixel % (size * size)
-            at = torch.stack([inside % size, inside // size], 1) + 0.5
-            rays = torch.cat([(at - lens[seen.picture, 2:]) / lens[seen.picture, :2], torch.ones_like(at[:, :1])], 1)
+            rays = self._rays(lens).view(-1, 3)[seen.pixel]
             own = stage.subject[crowd.owner[seen.triangle]].float()
             color = shade(stage, crowd, seen, sun, light, albedo, self.lattice, rays)
             totals[seen.pixel] += torch.cat([color, torch.ones_like(color[:, :1]), own[:, None]], 1) / moments
