@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     import bpy
 
 # read by Blender when it is first imported: nothing of the user's is touched and nothing of the user's changes a test
-os.environ.setdefault("BLENDER_USER_RESOURCES", tempfile.mkdtemp(prefix="mocap-anything-blender-"))
+_resources = None if "BLENDER_USER_RESOURCES" in os.environ else tempfile.mkdtemp(prefix="mocap-anything-blender-")
+if _resources is not None:
+    os.environ["BLENDER_USER_RESOURCES"] = _resources
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +36,9 @@ def pytest_sessionfinish(exitstatus: int) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
-    """End without taking Blender down: once it has exported glTF, 4.2 as a module crashes there and 4.5 hangs."""
+    """Remove Blender's user files, and end without taking Blender down: once it has exported glTF, 4.2 as a module crashes there and 4.5 hangs."""
+    if _resources is not None:
+        shutil.rmtree(_resources, ignore_errors=True)
     if "bpy" in sys.modules and sys.modules["bpy"].app.version < (5, 0, 0):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..drawn import CHANNELS, PAINTS
+from .eye import Block, Eye, Match, double
 
 REACH = 4  # cells of a correlation window to each side: 16 pixels at quarter size, 32 at eighth
 
@@ -34,64 +34,6 @@ class RefinerConfig:
         return cls(int(values["image_size"]), tuple(values["widths"]))
 
 
-class _Block(nn.Module):
-    """Two 3×3 convolutions with a residual."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.one = nn.Conv2d(width, width, 3, padding=1)
-        self.two = nn.Conv2d(width, width, 3, padding=1)
-        self.norm = nn.GroupNorm(8, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.two(F.relu(self.one(F.relu(self.norm(x)))))
-
-
-class _Eye(nn.Module):
-    """Features of a picture at a half, a quarter and an eighth of its size."""
-
-    def __init__(self, channels: int, widths: tuple[int, ...]) -> None:
-        super().__init__()
-        half, quarter, eighth = widths[:3]
-        self.at_half = nn.Sequential(nn.Conv2d(channels, half, 5, stride=2, padding=2), nn.ReLU())
-        self.at_quarter = nn.Sequential(nn.Conv2d(half, quarter, 3, stride=2, padding=1), _Block(quarter))
-        self.at_eighth = nn.Sequential(nn.Conv2d(quarter, eighth, 3, stride=2, padding=1), _Block(eighth))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        half = self.at_half(x)
-        quarter = self.at_quarter(half)
-        return half, quarter, self.at_eighth(quarter)
-
-
-def correlate(mine: Tensor, theirs: Tensor, reach: int = REACH) -> Tensor:
-    """(B, (2 reach + 1)², h, w) cosines of features (B, C, h, w) and those up to `reach` cells away, which are 0 outside."""
-    batch, _, height, width = mine.shape
-    span = 2 * reach + 1
-    padded = F.pad(F.normalize(theirs, dim=1), (reach,) * 4)
-    wide = width + 2 * reach
-    every = F.normalize(mine, dim=1).flatten(2).transpose(1, 2) @ padded.flatten(2)  # (B, h w, all places)
-    row, column = torch.arange(height, device=mine.device), torch.arange(width, device=mine.device)
-    step = torch.arange(span, device=mine.device)
-    place = (row[:, None, None, None] + step[:, None]) * wide + column[:, None, None] + step  # (h, w, span, span)
-    near = every.gather(2, place.view(1, height * width, span**2).expand(batch, -1, -1))
-    return near.transpose(1, 2).reshape(batch, span**2, height, width)
-
-
-class _Match(nn.Module):
-    """How alike a picture's cells are to those of the frame around them, sharpened, and the mean place of the likeliest, cells."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.feature = nn.Conv2d(width, width, 1)
-        self.contrast = nn.Parameter(torch.tensor(2.5))
-        step = torch.arange(-REACH, REACH + 1).float()
-        self.register_buffer("offset", torch.stack([step.repeat(len(step)), step.repeat_interleave(len(step))]), persistent=False)
-
-    def forward(self, mine: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
-        window = correlate(self.feature(mine), self.feature(theirs)).float() * self.contrast.exp()
-        return window, torch.einsum("bnhw,cn->bchw", window.softmax(1), self.offset)
-
-
 class Refiner(nn.Module):
     """drawn (B, CHANNELS, S, S) and frame (B, 3, S, S), -0.5..0.5, to flow (B, 2, S/2, S/2) in shares of S and log of its scale (B, S/2, S/2).
 
@@ -104,18 +46,18 @@ class Refiner(nn.Module):
         self.config = config
         half, quarter, eighth, deep = config.widths
         seen = PAINTS * ((2 * REACH + 1) ** 2 + 2)
-        self.eye = _Eye(3, config.widths)
+        self.eye = Eye(3, config.widths)
         self.shape_half = nn.Sequential(nn.Conv2d(CHANNELS - 3 * PAINTS, half, 5, stride=2, padding=2), nn.ReLU())
         self.shape_quarter = nn.Sequential(nn.Conv2d(half, quarter // 2, 3, stride=2, padding=1), nn.ReLU())
-        self.match_quarter, self.match_eighth = _Match(quarter), _Match(eighth)
-        self.join_quarter = nn.Sequential(nn.Conv2d(2 * quarter + quarter // 2 + seen, quarter, 3, padding=1), _Block(quarter))
-        self.join_eighth = nn.Sequential(nn.Conv2d(2 * eighth + seen + quarter, eighth, 3, padding=1), _Block(eighth))
+        self.match_quarter, self.match_eighth = Match(quarter, REACH), Match(eighth, REACH)
+        self.join_quarter = nn.Sequential(nn.Conv2d(2 * quarter + quarter // 2 + seen, quarter, 3, padding=1), Block(quarter))
+        self.join_eighth = nn.Sequential(nn.Conv2d(2 * eighth + seen + quarter, eighth, 3, padding=1), Block(eighth))
         self.down = nn.Conv2d(quarter, quarter, 3, stride=2, padding=1)
-        self.deep = nn.Sequential(nn.Conv2d(eighth, deep, 3, stride=2, padding=1), _Block(deep), _Block(deep))
-        self.up_eighth = nn.Sequential(nn.Conv2d(deep + eighth, eighth, 3, padding=1), _Block(eighth))
-        self.up_quarter = nn.Sequential(nn.Conv2d(eighth + quarter, quarter, 3, padding=1), _Block(quarter))
+        self.deep = nn.Sequential(nn.Conv2d(eighth, deep, 3, stride=2, padding=1), Block(deep), Block(deep))
+        self.up_eighth = nn.Sequential(nn.Conv2d(deep + eighth, eighth, 3, padding=1), Block(eighth))
+        self.up_quarter = nn.Sequential(nn.Conv2d(eighth + quarter, quarter, 3, padding=1), Block(quarter))
         self.thin = nn.Conv2d(quarter, half, 1)
-        self.up_half = nn.Sequential(nn.Conv2d(4 * half, half, 3, padding=1), _Block(half))
+        self.up_half = nn.Sequential(nn.Conv2d(4 * half, half, 3, padding=1), Block(half))
         self.coarse, self.fine = nn.Conv2d(quarter, 3, 3, padding=1), nn.Conv2d(half, 3, 3, padding=1)
 
     def forward(self, drawn: Tensor, frame: Tensor) -> tuple[Tensor, Tensor, tuple[list[Tensor], list[Tensor]]]:
@@ -130,12 +72,8 @@ class Refiner(nn.Module):
         wide = [self.match_eighth(x, eighths[-1]) for x in eighths[:-1]]
         eighth = torch.cat([eighths[-2], eighths[-1], self.down(quarter), *(x / 8 for x, _ in wide), *(place for _, place in wide)], 1)
         eighth = self.join_eighth(eighth)
-        eighth = self.up_eighth(torch.cat([_double(self.deep(eighth)), eighth], 1))
-        quarter = self.up_quarter(torch.cat([_double(eighth), quarter], 1))
-        half = self.up_half(torch.cat([_double(self.thin(quarter)), halves[-2], halves[-1], shape_half], 1))
-        out = (_double(self.coarse(quarter)) + self.fine(half)).float()
+        eighth = self.up_eighth(torch.cat([double(self.deep(eighth)), eighth], 1))
+        quarter = self.up_quarter(torch.cat([double(eighth), quarter], 1))
+        half = self.up_half(torch.cat([double(self.thin(quarter)), halves[-2], halves[-1], shape_half], 1))
+        out = (double(self.coarse(quarter)) + self.fine(half)).float()
         return out[:, :2] * 0.1, out[:, 2].clamp(-4, 4) - 4, ([x for x, _ in near], [x for x, _ in wide])
-
-
-def _double(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

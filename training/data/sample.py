@@ -134,10 +134,14 @@ class SampleMaker:
             seen = worn_points(points, rotations, clip.pose[frames][:, body.bones][..., :3, 3].astype(np.float64))
         times = frames / clip.fps
         camera = random_camera(rng, seen[..., 0, :].mean(1), asset.rig.size, np.asarray(asset.up), times)
-        crop = random_crop(rng, camera.project(seen.reshape(len(frames), -1, 3)), references)
+        crop = self.crop(rng, camera.project(seen.reshape(len(frames), -1, 3)), references)
         scene = Scene(asset, clip, frames, camera, crop, seen, plain, look)
         images, mask = self.film(rng, scene)
         return Shot(camera, crop, seen, points, rotations, images, mask, times, self._surface(scene) if self.config.surface_samples else None)
+
+    def crop(self, rng: np.random.Generator, pixels: np.ndarray, references: int) -> Crop:
+        """Crops (P,) round the points (P, N, 2) of a shot."""
+        return random_crop(rng, pixels, references)
 
     def film(self, rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
         """Pictures (P, S, S, 3) uint8 of a scene, and the subject's coverage (P, S, S) uint8."""

@@ -1,0 +1,141 @@
+"""Optical flow that has learned how bodies move: what dense inverse search found between two pictures, mended, and how surely.
+
+Dense inverse search is right where the picture has structure; inside a plain limb it makes too little of the motion, and at a rim it takes the
+background's. Features of both pictures, correlated around where the search went at two scales (PWC-Net, Sun et al. 2018, section 3), and
+attention over all cells, by which a limb's inside learns of its rim (GMA, Jiang et al. 2021), say what is wrong with it. The answer is a
+distribution: an elliptical Laplace, whose axes need not be the picture's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .eye import Block, Eye, Match, carried, double
+
+NEAR, WIDE = 3, 4  # cells of a correlation window to each side, at quarter size and at eighth
+UNIT = 0.05  # of the picture: flow enters the network in it
+COVARIANCE = 3.0  # of the elliptical Laplace of scale one: half of its mean square radius
+
+
+@dataclass(frozen=True)
+class FollowerConfig:
+    """image_size: pixels of the pictures' side. widths: channels at a half, quarter, eighth and sixteenth of it. layers: of attention."""
+
+    image_size: int = 192
+    widths: tuple[int, int, int, int] = (24, 56, 80, 112)
+    layers: int = 2
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> FollowerConfig:
+        return cls(int(values["image_size"]), tuple(values["widths"]), int(values["layers"]))
+
+
+class _Everywhere(nn.Module):
+    """Attention of every cell to all others, which know where they are."""
+
+    def __init__(self, width: int, cells: int, heads: int = 4) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.zeros(cells, width))
+        self.norm, self.heads = nn.LayerNorm(width), heads
+        self.ask, self.answer = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.think = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, width, rows, columns = x.shape
+        flat = x.flatten(2).transpose(1, 2)
+        query, key, value = self.ask(self.norm(flat + self.place)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        flat = flat + self.answer(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
+        flat = flat + self.think(flat)
+        return flat.transpose(1, 2).reshape(batch, width, rows, columns)
+
+
+class Follower(nn.Module):
+    """Pictures (B, 3, S, S) -0.5..0.5, before and after, and a first flow (B, 2, S/4, S/4) in shares of S, to a better one.
+
+    It answers (B, 5, S/2, S/2) about the pixels of even row and column: flow in shares of S, and the root of its precision, log of the diagonal and
+    the rest of an upper triangle R, |R e| being the error e in units of its scale.
+    """
+
+    def __init__(self, config: FollowerConfig) -> None:
+        super().__init__()
+        self.config = config
+        half, quarter, eighth, deep = config.widths
+        near, wide = (2 * NEAR + 1) ** 2 + 2, (2 * WIDE + 1) ** 2 + 2
+        self.eye = Eye(3, config.widths)
+        self.near, self.wide = Match(quarter, NEAR), Match(eighth, WIDE)
+        self.join_quarter = nn.Sequential(nn.Conv2d(2 * quarter + near + 2, quarter, 3, padding=1), Block(quarter))
+        self.down = nn.Conv2d(quarter, quarter, 3, stride=2, padding=1)
+        self.join_eighth = nn.Sequential(nn.Conv2d(2 * eighth + wide + 2 + quarter, eighth, 3, padding=1), Block(eighth))
+        self.to_deep = nn.Sequential(nn.Conv2d(eighth, deep, 3, stride=2, padding=1), Block(deep))
+        self.everywhere = nn.Sequential(*(_Everywhere(deep, (config.image_size // 16) ** 2) for _ in range(config.layers)), Block(deep))
+        self.up_eighth = nn.Sequential(nn.Conv2d(deep + eighth, eighth, 3, padding=1), Block(eighth))
+        self.up_quarter = nn.Sequential(nn.Conv2d(eighth + quarter, quarter, 3, padding=1), Block(quarter))
+        self.again = nn.Sequential(nn.Conv2d(2 * quarter + near + 2, quarter, 3, padding=1), Block(quarter))
+        self.thin = nn.Conv2d(quarter, half, 1)
+        self.up_half = nn.Sequential(nn.Conv2d(3 * half, half, 3, padding=1), Block(half))
+        self.first, self.second, self.fine = nn.Conv2d(quarter, 2, 3, padding=1), nn.Conv2d(quarter, 5, 3, padding=1), nn.Conv2d(half, 5, 3, padding=1)
+        for head in (self.first, self.second, self.fine):  # what the search found is the start, before and after anything was learned
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+
+    def forward(self, before: Tensor, after: Tensor, start: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]], Tensor]:
+        """The answer; the logits of every window with the flow (B, 2, h, w) that it was about, to learn from; and the flow of the first look."""
+        pictures = torch.cat([before, after]).contiguous(memory_format=torch.channels_last)
+        (half, half_after), (mine, theirs), (mine_eighth, theirs_eighth) = (x.chunk(2) for x in self.eye(pictures))
+        start_eighth = F.avg_pool2d(start, 2)
+        near, place = self.near(mine, theirs, start)
+        quarter = self.join_quarter(torch.cat([mine, mine - carried(theirs, start), near / 8, place, start / UNIT], 1))
+        wide, place = self.wide(mine_eighth, theirs_eighth, start_eighth)
+        gone = carried(theirs_eighth, start_eighth)
+        eighth = self.join_eighth(torch.cat([mine_eighth, mine_eighth - gone, wide / 8, place, start_eighth / UNIT, self.down(quarter)], 1))
+        eighth = self.up_eighth(torch.cat([double(self.everywhere(self.to_deep(eighth))), eighth], 1))
+        quarter = self.up_quarter(torch.cat([double(eighth), quarter], 1))
+        flow = start + self.first(quarter).float() * UNIT
+        now = flow.detach()
+        nearer, place = self.near(mine, theirs, now)
+        quarter = quarter + self.again(torch.cat([quarter, mine - carried(theirs, now), nearer / 8, place, now / UNIT], 1))
+        second = self.second(quarter).float()
+        rough = double(torch.cat([now + second[:, :2] * UNIT, second[:, 2:]], 1))
+        fine = self.fine(self.up_half(torch.cat([double(self.thin(quarter)), half, half - carried(half_after, rough[:, :2].detach())], 1))).float()
+        scale = torch.cat([torch.full_like(fine[:, :2], UNIT), torch.ones_like(fine[:, 2:])], 1)
+        answer = rough + fine * scale
+        answer = torch.cat([answer[:, :2], (answer[:, 2:4] + SHARP).clamp(0, 9), answer[:, 4:]], 1)
+        return answer, [(near, start), (wide, start_eighth), (nearer, now)], flow
+
+
+SHARP = 4.6  # log of how sure it is of an answer before anything was learned: a hundredth of the picture
+
+
+def missed_cell(logits: Tensor, about: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """Mean cross entropy of the cells to which flows (B, 2, H, W) go, in windows (B, n², h, w) about flows (B, 2, h, w); known (B, H, W)."""
+    every = truth.shape[-1] // about.shape[-1]
+    truth, known = truth[..., ::every, ::every], known[:, ::every, ::every]
+    span = math.isqrt(logits.shape[1])
+    cells = ((truth - about) * about.shape[-1]).round() + span // 2
+    known = known & ((cells >= 0) & (cells < span)).all(1)
+    index = (cells[:, 1] * span + cells[:, 0]).long().masked_fill(~known, 0)
+    loss = F.cross_entropy(logits, index, reduction="none")
+    return (loss * known).sum() / known.sum().clamp(min=1)
+
+
+def unlikely(answer: Tensor, truth: Tensor) -> Tensor:
+    """(B, h, w) negative log likelihood of flows (B, 2, h, w) under the answers (B, 5, h, w), elliptical Laplace of the plane."""
+    x, y = (truth - answer[:, :2]).unbind(1)
+    a, c = answer[:, 2].exp(), answer[:, 3].exp()
+    across, along = a * (x + answer[:, 4] * y), c * y
+    return (across.square() + along.square() + 1e-6).sqrt() - answer[:, 2] - answer[:, 3]
+
+
+def covariance(answer: Tensor) -> Tensor:
+    """(B, 3, h, w) xx, xy, yy of answers (B, 5, h, w), shares of the picture squared."""
+    a, c, lean = (-answer[:, 2]).exp().square(), (-answer[:, 3]).exp().square(), answer[:, 4]
+    return COVARIANCE * torch.stack([a + lean.square() * c, -lean * c, c], 1)

@@ -1,0 +1,151 @@
+"""Training of the follower: `python -m mocap_anything.training.train_follower --out RUN --baked DIR --minutes 60`; goes on where it stopped."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import IterableDataset
+
+from ..backend.model.checkpoint import FOLLOWER, REFINER, load_weights, save_model
+from ..backend.model.follower import Follower, FollowerConfig, covariance, missed_cell, unlikely
+from .data.pairs import PairBatch, PairConfig, PairStream
+from .data.stream import held_out_assets, training_assets
+from .train import TrainConfig, Trainer
+
+_FAST = 0.02  # of the picture
+
+
+@dataclass(frozen=True)
+class FollowerTrainConfig(TrainConfig):
+    """As the other models', with the follower's sizes and stream.
+
+    cell_weight: of what features alone tell, which teaches the eye. first_weight: of the first look's plain miss. far_weight: of the last one's,
+    since by likelihood what is far off counts little.
+    """
+
+    learning_rate: float = 6e-4
+    first_weight: float = 20.0
+    cell_weight: float = 0.25
+    far_weight: float = 30.0
+    follower: FollowerConfig = field(default_factory=FollowerConfig)
+    pairs: PairConfig = field(default_factory=PairConfig)
+
+
+def misses(flow: Tensor, truth: Tensor) -> Tensor:
+    """(B, h, w) distance of flows (B, 2, h, w)."""
+    return (flow - truth).square().sum(1).add(1e-10).sqrt()
+
+
+class FollowerTrainer(Trainer):
+    """The trainer with another model, its stream, its loss and what is watched."""
+
+    config: FollowerTrainConfig
+
+    def make_model(self) -> torch.nn.Module:
+        return Follower(self.config.follower)
+
+    def stream(self) -> IterableDataset[Any]:
+        return PairStream(self.config.pairs, self.assets, self.step, self.team.rank, self.team.size)
+
+    def pictures(self) -> int:
+        return self.config.pairs.shots * self.config.pairs.pairs
+
+    def write_model(self, path: Path) -> None:
+        save_model(cast(Follower, self.average), path, {"step": str(self.step)}, half=True)
+
+    def start_from(self, path: Path, prefixes: tuple[str, ...] = ("",)) -> None:
+        self.model.load_state_dict(load_weights(path, FOLLOWER))
+        self.average.load_state_dict(self.model.state_dict())
+
+    def borrow(self, path: Path) -> None:
+        """Begin with a refiner's eye, which has learned to see what is alike."""
+        weights = {name.replace("match_quarter", "near").replace("match_eighth", "wide"): w for name, w in load_weights(path, REFINER).items()}
+        eye = {name: w for name, w in weights.items() if name.startswith(("eye.", "near.", "wide."))}
+        self.model.load_state_dict(eye, strict=False)
+        self.average.load_state_dict(self.model.state_dict())
+
+    def losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """How unlikely the truth is under what was answered, every picture alike, however large its rig."""
+        found = cast(PairBatch, batch).to(self.device)
+        with self.autocast():
+            answer, windows, first = self.model(found.before, found.after, found.start)
+        known = found.known / found.known.sum((1, 2), keepdim=True).clamp(min=1) / len(answer)
+        far = (misses(answer[:, :2], found.flow) * known).sum()
+        looked = (misses(F.interpolate(first, scale_factor=2, mode="bilinear", align_corners=False), found.flow) * known).sum()
+        surely = (unlikely(answer, found.flow) * known).sum()
+        cells = [missed_cell(logits, about, found.flow, found.known) for logits, about in windows]
+        loss = surely + self.config.far_weight * far + self.config.first_weight * looked + self.config.cell_weight * sum(cells)
+        return loss, {"miss": far, "first": looked, "likelihood": surely} | dict(zip(("near", "wide", "nearer"), cells, strict=True))
+
+    def measure(self, batch: Any) -> dict[str, float]:
+        """Misses as shares of the picture, beside the search's and holding still; of what moves fast; and how well it is known how sure they are."""
+        found = cast(PairBatch, batch).to(self.device)
+        answer, _, _ = self.average(found.before, found.after, found.start)
+        known, moved = found.known, found.flow.norm(dim=1)
+        start = F.interpolate(found.start, scale_factor=2, mode="bilinear", align_corners=False)
+        row: dict[str, float] = {}
+        every = {"miss": misses(answer[:, :2].float(), found.flow), "search": misses(start, found.flow), "hold": moved}
+        fast = known & (moved > _FAST)
+        for name, miss in every.items():
+            row[name] = float(miss[known].mean())
+            row[f"fast_{name}"] = float(miss[fast].mean()) if fast.any() else row[name]
+        variance = covariance(answer)[:, [0, 2]].sum(1)
+        row["likelihood"] = float(unlikely(answer, found.flow)[known].mean())
+        row["expected"] = float((every["miss"].square() / variance)[known].mean())  # one where the covariance is right
+        return row
+
+    def picture(self, batch: Any) -> None:
+        """It sees no points."""
+
+    def score(self, mean: dict[str, float]) -> float:
+        return mean.get("likelihood", float("inf"))
+
+
+def validation_sets(folder: Path, config: PairConfig, batches: int = 6) -> dict[str, list[PairBatch]]:
+    """Fixed batches of rigs and clips that were never trained on."""
+    fixed = replace(config, seed=987_654, baked_share=1.0, pairs=2, shots=8)
+    streams = {name: PairStream(fixed, assets) for name, assets in held_out_assets(folder).items()}
+    return {name: [stream.batch(np.random.default_rng((fixed.seed, i)), []) for i in range(batches)] for name, stream in streams.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--baked", type=Path, required=True, help="folder of baked rigs")
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--from-model", type=Path, help="start from these weights")
+    parser.add_argument("--eye", type=Path, help="start with the eye of this refiner")
+    parser.add_argument("--decay", action="store_true")
+    parser.add_argument("--rate", type=float)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--shots", type=int, default=3, help="clips a step, each of 4 frames in 5 pairs")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(args.threads)
+    config = FollowerTrainConfig(pairs=PairConfig(seed=args.seed, shots=args.shots))
+    if args.rate:
+        config = replace(config, learning_rate=args.rate)
+    trainer = FollowerTrainer(config, args.out, training_assets(args.baked))
+    if args.from_model and trainer.step == 0:
+        trainer.start_from(args.from_model)
+    elif args.eye and trainer.step == 0:
+        trainer.borrow(args.eye)
+    if trainer.team.leads:
+        (args.out / "config.json").write_text(json.dumps(asdict(config), indent=1))
+    sets = validation_sets(args.baked, config.pairs) if trainer.team.leads else {}
+    trainer.run(args.minutes, args.decay, sets, args.workers)
+
+
+if __name__ == "__main__":
+    main()
