@@ -11,11 +11,13 @@ import json
 import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..backend.errors import CaptureError
 from . import limit_methods, methods
 from .evaluate import markdown, without_nan
 from .metrics import score
@@ -65,8 +67,9 @@ def report(means: list[dict[str, Any]]) -> str:
     return markdown(rows)
 
 
-def networks(model: str | None, v1: Path | None, whole: bool = False) -> dict[str, methods.Method]:
-    """The methods that see pictures; seconds a frame include drawing them. whole: V2 as a whole capture too, with the fit and what follows it."""
+def networks(model: str | None, v1: Path | None, whole: bool = False, triposg: Sequence[str] = ()) -> dict[str, methods.Method]:
+    """The methods that see pictures; seconds a frame include drawing them. whole: V2 as a whole capture too, with the fit and what follows it.
+    triposg: its folder or name on the hub and its settings, to have V1 from its meshes too."""
     if model is None and v1 is None:
         return {}
     from ..backend.capture import model_path
@@ -83,6 +86,12 @@ def networks(model: str | None, v1: Path | None, whole: bool = False) -> dict[st
     if v1 is not None:
         weights = load_v1(v1)
         chosen |= {"V1, true mesh": network_methods.v1(weights, True), "V1, predicted mesh": network_methods.v1(weights, False)}
+        if triposg:
+            from .v1.triposg.config import Settings
+            from .v1.triposg.load import load_triposg
+            from .v1.triposg.method import v1_triposg
+
+            chosen["V1, TripoSG mesh"] = v1_triposg(weights, load_triposg(triposg[0], Settings().changed(triposg[1:])))
     return chosen
 
 
@@ -104,6 +113,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", help="also V2: a bundled model's name or a .safetensors file")
     parser.add_argument("--capture", action="store_true", help="with --model, also whole captures, of videos of the same motions")
     parser.add_argument("--v1", type=Path, help="also V1, from the true and from the predicted mesh: a model that `train --model v1` wrote")
+    parser.add_argument(
+        "--triposg", nargs="+", default=[], metavar="WORD", help="with --v1, also from TripoSG's mesh: a folder or a name on the hub, then settings as steps=25"
+    )
     parser.add_argument("--only", nargs="+", default=[], help="these rigs alone")
     args = parser.parse_args(argv)
     chosen: dict[str, methods.Method] = {"hold": methods.hold}
@@ -114,7 +126,12 @@ def main(argv: list[str] | None = None) -> int:
             chosen[f"IK, joints and surface points{suffix}"] = methods.inverse_kinematics_of_points(noise)
     if args.capture and args.model is None:
         parser.error("--capture needs --model")
-    seeing = networks(args.model, args.v1, args.capture)
+    if args.triposg and args.v1 is None:
+        parser.error("--triposg needs --v1")
+    try:
+        seeing = networks(args.model, args.v1, args.capture, args.triposg)
+    except CaptureError as error:
+        parser.error(str(error))
     limited = {f"IK, joints, limits{suffix_of(noise)}": limit_methods.inverse_kinematics_in_ranges(noise) for noise in args.noise if args.limits}
     rows: list[dict[str, Any]] = []
     for protocol in (p for p in PROTOCOLS if p in args.protocols.split(",")):

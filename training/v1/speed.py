@@ -20,9 +20,11 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...backend.capture import model_path
+from ...backend.errors import CaptureError
 from ...backend.model.checkpoint import load_model
 from ...backend.model.network import Video2Pose2Rot
 from ...backend.settings import CaptureSettings
@@ -35,6 +37,10 @@ from ..whole_capture import captured, request_of
 from .config import V1Config
 from .flops import published, total
 from .network import MoCapV1, load_v1
+from .triposg.config import Settings
+from .triposg.load import load_triposg
+from .triposg.method import silhouettes
+from .triposg.model import TripoSG
 
 Result = TypeVar("Result")
 _WARM = 4  # frames of a first run that is not counted
@@ -62,7 +68,8 @@ class Clock:
     def run(self, name: str, work: Callable[[], Result]) -> Result:
         flops = 0
         if self.count:  # counting slows down: a run of its own
-            with FlopCounterMode(display=False) as counter:
+            # of attention, torch counts only what its plain kernel does
+            with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
                 work()
             flops = counter.get_total_flops()
         started, used = time.perf_counter(), time.process_time()
@@ -71,14 +78,18 @@ class Clock:
         return result
 
 
-def run_v1(model: MoCapV1, take: Take, filmed: Filmed, count: bool = False) -> list[Stage]:
-    """All stages of V1 from pictures to poses."""
+def run_v1(model: MoCapV1, take: Take, filmed: Filmed, count: bool = False, triposg: TripoSG | None = None) -> list[Stage]:
+    """All stages of V1 from pictures to poses; with TripoSG, from pictures in which the subject is already told from what is behind it."""
     clock, x = Clock("V1", count), filmed.x
     assert filmed.ref_surface is not None
     ref_surface = filmed.ref_surface[None]
+    masks = None if triposg is None else silhouettes(take, filmed)
     with torch.inference_mode():
         tokens, ref_tokens = clock.run("image tokens", lambda: (model.encode(x.images), model.encode(x.ref_images[:, :1])[:, 0]))
-        surface = clock.run("video2mesh", lambda: model.video2mesh(tokens, x.times, x.frame_mask))
+        if triposg is None:
+            surface = clock.run("video2mesh", lambda: model.video2mesh(tokens, x.times, x.frame_mask))
+        else:
+            surface = clock.run("video2mesh, TripoSG", lambda: triposg(x, masks, ref_surface[0]))
         xyz = clock.run("mesh2pose", lambda: model.mesh2pose(x, ref_tokens, ref_surface, tokens, surface))
     clock.run("inverse kinematics", lambda: v1_rotations(take, filmed, xyz[0].float().numpy()))
     return clock.stages
@@ -138,13 +149,15 @@ def ratios(runs: Sequence[Sequence[Stage]], what: str) -> list[float]:
     return sorted(of(run, "V1") / of(run, "V2") for run in runs)
 
 
-def count_operations(stages: list[Stage], first: MoCapV1, second: Video2Pose2Rot, rig: Path | None, frames: int) -> None:
+def count_operations(
+    stages: list[Stage], first: MoCapV1, second: Video2Pose2Rot, rig: Path | None, frames: int, triposg: TripoSG | None = None
+) -> None:
     """Put the operations for so many frames into the stages, told from two short clips: some are for each frame, some for each clip."""
     counted = []
     for short in (_WARM, 2 * _WARM):
         take = clip_of(rig, short)
         filmed = film(take, second.config.image_size, first.config.surface_points)
-        counted.append(run_v1(first, take, filmed, True) + run_v2(second, take, filmed, True))
+        counted.append(run_v1(first, take, filmed, True, triposg) + run_v2(second, take, filmed, True))
     for stage, few, more in zip(stages, *counted, strict=True):
         stage.flops = few.flops + (more.flops - few.flops) / _WARM * (frames - _WARM)
 
@@ -156,7 +169,7 @@ def report(stages: Sequence[Stage], frames: int, bones: int, runs: Sequence[Sequ
     both = [*stages, *(replace(_sum(stages, model), name="all") for model in ("V1", "V2"))]
     rows += [[s.model, s.name, f"{s.seconds:.2f}", f"{s.cpu:.2f}", f"{s.flops / frames / 1e9:.3f}" if s.flops else ""] for s in both]
     used, clock = ratios(runs, "cpu"), ratios(runs, "seconds")
-    measured = f"{frames} frames, {bones} driven bones, {torch.get_num_threads()} threads, medians of {len(runs)} runs: V1, with the small reconstructor, "
+    measured = f"{frames} frames, {bones} driven bones, {torch.get_num_threads()} threads, medians of {len(runs)} runs: V1, with {_first_stage(stages)}, "
     measured += f"takes {statistics.median(used):.2f} times the CPU time of V2's network ({used[0]:.2f} to {used[-1]:.2f}), "
     measured += f"{statistics.median(clock):.2f} times as long by the clock ({clock[0]:.2f} to {clock[-1]:.2f})"
     if all(_sum(stages, model).flops for model in ("V1", "V2")):
@@ -166,6 +179,10 @@ def report(stages: Sequence[Stage], frames: int, bones: int, runs: Sequence[Sequ
     sizes = [["published model", "stage", "GFLOP / frame, computed", "from"], *([p.model, p.name, f"{p.flops / 1e9:.3g}", p.how] for p in parts)]
     computed = f"Of the published sizes V1 needs {total(parts, 'V1') / total(parts, 'V2'):.0f} times the operations of V2: computed, not measured."
     return "\n\n".join([measured, markdown(rows), *_capture_report(whole, frames), computed, markdown(sizes)])
+
+
+def _first_stage(stages: Sequence[Stage]) -> str:
+    return "TripoSG" if any("TripoSG" in stage.name for stage in stages) else "the small reconstructor"
 
 
 def _sum(stages: Sequence[Stage], model: str) -> Stage:
@@ -186,6 +203,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=120, help="(default: %(default)s)")
     parser.add_argument("--rig", type=Path, help="a baked rig (default: a procedural quadruped)")
     parser.add_argument("--v1", type=Path, help="a trained V1 model (default: fresh weights)")
+    parser.add_argument("--triposg", nargs="+", metavar="WORD", help="V1's first stage is TripoSG: a folder or a name on the hub, then settings as steps=25")
     parser.add_argument("--model", default="anywhere", help="V2: a bundled model's name or a .safetensors file (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="(default: %(default)s)")
     parser.add_argument("--runs", type=int, default=3, help="how often each is run (default: %(default)s)")
@@ -193,14 +211,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="also write OUT.json and OUT.md")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
-    first = load_v1(args.v1) if args.v1 else MoCapV1(V1Config()).eval().requires_grad_(False)
-    second = load_model(model_path(args.model))
+    try:
+        first = load_v1(args.v1) if args.v1 else MoCapV1(V1Config()).eval().requires_grad_(False)
+        second = load_model(model_path(args.model))
+        triposg = load_triposg(args.triposg[0], Settings().changed(args.triposg[1:])) if args.triposg else None
+    except CaptureError as error:
+        parser.error(str(error))
     for frames in (_WARM, args.frames):
         take = clip_of(args.rig, frames)
         filmed = film(take, second.config.image_size, first.config.surface_points)
-        runs = [run_v1(first, take, filmed) + run_v2(second, take, filmed) for _ in range(args.runs if frames == args.frames else 1)]
+        repeats = args.runs if frames == args.frames else 1
+        runs = [run_v1(first, take, filmed, triposg=triposg) + run_v2(second, take, filmed) for _ in range(repeats)]
     stages = medians(runs)
-    count_operations(stages, first, second, args.rig, args.frames)
+    count_operations(stages, first, second, args.rig, args.frames, triposg)
     whole: list[Stage] = []
     if not args.no_capture:
         run_capture(args.model, clip_of(args.rig, 2 * _WARM))  # what is loaded once is not counted
