@@ -40,15 +40,22 @@ class Step:
     def at(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where points (N, 2) pixels of the clip go (N, 2), the covariance of that (N, 2, 2) pixels squared, and which were and stay in the window."""
         start = (place - self.center) / self.side + 0.5
-        half = self.answer.shape[0]
-        x, y = (start * half - 0.25).astype(np.float32).T[:, :, None]  # its pixels are the even ones of the picture
-        said = np.concatenate([cv2.remap(np.ascontiguousarray(self.answer[..., k]), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-                               for k in range(5)], 1).astype(np.float64) if len(place) else np.zeros((0, 5))  # fmt: skip
+        # the pixels that it is about are the even ones of the picture
+        said = _sample(self.answer, start * len(self.answer) + 0.25)
         end = start + said[:, :2]
         a, c, lean = np.exp(-2 * said[:, 2]), np.exp(-2 * said[:, 3]), said[:, 4]
         covariance = np.stack([a + lean**2 * c, -lean * c, -lean * c, c], 1).reshape(-1, 2, 2)
         inside = ((np.minimum(start, end) >= 0) & (np.maximum(start, end) <= 1)).all(1)
         return (end - 0.5) * self.side + self.center, COVARIANCE * self.side**2 * covariance, inside
+
+
+def _sample(values: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """(N, C) of values (H, W, C) at places (N, 2) in pixels, whose centres are at halves."""
+    if not len(place):
+        return np.zeros((0, values.shape[2]))
+    x, y = (place - 0.5).astype(np.float32).T[:, :, None]
+    channels = (np.ascontiguousarray(values[..., k]) for k in range(values.shape[2]))
+    return np.concatenate([cv2.remap(c, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for c in channels], 1).astype(np.float64)
 
 
 class FollowWorker:

@@ -22,20 +22,21 @@ from .data.stream import held_out_assets, training_assets
 from .train import TrainConfig, Trainer
 
 _FAST = 0.02  # of the picture
+_PART, _LEAST = 0.3, 0.002  # a picture's misses are told in this part of its mean motion, and so much of the picture
 
 
 @dataclass(frozen=True)
 class FollowerTrainConfig(TrainConfig):
     """As the other models', with the follower's sizes and stream.
 
-    cell_weight: of what features alone tell, which teaches the eye. first_weight: of the first look's plain miss. far_weight: of the last one's,
-    since by likelihood what is far off counts little.
+    first_weight: of the first look's misses. cell_weight: of what features alone tell, which teaches the eye. sure_weight: of how likely the truth is
+    under what was said.
     """
 
     learning_rate: float = 6e-4
-    first_weight: float = 20.0
+    first_weight: float = 0.5
     cell_weight: float = 0.25
-    far_weight: float = 30.0
+    sure_weight: float = 0.1
     follower: FollowerConfig = field(default_factory=FollowerConfig)
     pairs: PairConfig = field(default_factory=PairConfig)
 
@@ -63,7 +64,7 @@ class FollowerTrainer(Trainer):
         save_model(cast(Follower, self.average), path, {"step": str(self.step)}, half=True)
 
     def start_from(self, path: Path, prefixes: tuple[str, ...] = ("",)) -> None:
-        self.model.load_state_dict(load_weights(path, FOLLOWER))
+        self.model.load_state_dict(load_weights(path, FOLLOWER), strict=False)  # what was built onto it since begins anew
         self.average.load_state_dict(self.model.state_dict())
 
     def borrow(self, path: Path) -> None:
@@ -79,12 +80,17 @@ class FollowerTrainer(Trainer):
         with self.autocast():
             answer, windows, first = self.model(found.before, found.after, found.start)
         known = found.known / found.known.sum((1, 2), keepdim=True).clamp(min=1) / len(answer)
-        far = (misses(answer[:, :2], found.flow) * known).sum()
-        looked = (misses(F.interpolate(first, scale_factor=2, mode="bilinear", align_corners=False), found.flow) * known).sum()
-        surely = (unlikely(answer, found.flow) * known).sum()
+        usual = (found.flow.norm(dim=1) * known).sum((1, 2), keepdim=True) * len(answer)
+        weight = known / (_PART * usual + _LEAST)  # what moves little counts by as much of its motion
+        miss, looked = misses(answer[:, :2], found.flow), misses(F.interpolate(first, scale_factor=2, mode="bilinear", align_corners=False), found.flow)
+        # how sure it is learns from what it is sure of, and not the other way round: what is nearly still and known would outweigh all that moves
+        said = torch.cat([answer[:, :2].detach(), answer[:, 2:]], 1)
+        surely = (unlikely(said, found.flow) * known).sum()
         cells = [missed_cell(logits, about, found.flow, found.known) for logits, about in windows]
-        loss = surely + self.config.far_weight * far + self.config.first_weight * looked + self.config.cell_weight * sum(cells)
-        return loss, {"miss": far, "first": looked, "likelihood": surely} | dict(zip(("near", "wide", "nearer"), cells, strict=True))
+        far, early = (miss * weight).sum(), (looked * weight).sum()
+        loss = far + self.config.first_weight * early + self.config.cell_weight * sum(cells) + self.config.sure_weight * surely
+        terms = {"miss": (miss * known).sum(), "part": far, "first": early, "likelihood": surely}
+        return loss, terms | dict(zip(("near", "wide", "nearer"), cells, strict=True))
 
     def measure(self, batch: Any) -> dict[str, float]:
         """Misses as shares of the picture, beside the search's and holding still; of what moves fast; and how well it is known how sure they are."""
@@ -130,13 +136,14 @@ def main() -> None:
     parser.add_argument("--shots", type=int, default=3, help="clips a step, each of 4 frames in 5 pairs")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda with as many --workers as there are cores (default: %(default)s)")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
     config = FollowerTrainConfig(pairs=PairConfig(seed=args.seed, shots=args.shots))
     if args.rate:
         config = replace(config, learning_rate=args.rate)
-    trainer = FollowerTrainer(config, args.out, training_assets(args.baked))
+    trainer = FollowerTrainer(config, args.out, training_assets(args.baked), args.device)
     if args.from_model and trainer.step == 0:
         trainer.start_from(args.from_model)
     elif args.eye and trainer.step == 0:

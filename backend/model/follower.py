@@ -16,10 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .eye import Block, Eye, Match, carried, double
+from .eye import Block, Eye, Match, carried, double, window
 
 NEAR, WIDE = 3, 4  # cells of a correlation window to each side, at quarter size and at eighth
 UNIT = 0.05  # of the picture: flow enters the network in it
+MENDS = (0.005, 0.005, 0.2, 0.2, 0.2)  # of what a step of the optimiser may change an answer by: in UNIT it had thrown flows about
+SHARP = 4.6  # log of how sure it is of an answer before anything was learned: a hundredth of the picture
+SHUT = 2.5  # of what the windows say, one in 13 is believed before anything was learned
 COVARIANCE = 3.0  # of the elliptical Laplace of scale one: half of its mean square radius
 
 
@@ -58,6 +61,30 @@ class _Everywhere(nn.Module):
         return flat.transpose(1, 2).reshape(batch, width, rows, columns)
 
 
+class _Alike(nn.Module):
+    """What looks alike and is near moves alike: a part of each cell's flow is the mean of those around it, by likeness and by how far each is believed."""
+
+    def __init__(self, width: int, reach: int) -> None:
+        super().__init__()
+        self.feature, self.reach = nn.Conv2d(width, width, 1), reach
+        self.contrast = nn.Parameter(torch.tensor(1.4))
+        self.say = nn.Conv2d(width, 2, 3, padding=1)  # how far a cell is to be believed, and how much it takes from others
+        nn.init.zeros_(self.say.weight)
+        nn.init.zeros_(self.say.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, flow: Tensor) -> Tensor:
+        """Features (B, C, h, w) and flow (B, 2, h, w) to a calmer flow."""
+        feature, said = self.feature(x), self.say(x).float()
+        logits = window(feature, feature, self.reach).float() * self.contrast.exp() + self._around(said[:, :1])[:, 0]
+        mean = (self._around(flow) * logits.softmax(1)[:, None]).sum(2)
+        return flow + torch.sigmoid(said[:, 1:]) * (mean - flow)
+
+    def _around(self, x: Tensor) -> Tensor:
+        """(B, C, (2 reach + 1)², h, w) of (B, C, h, w)."""
+        padded = F.pad(x, (self.reach,) * 4, mode="replicate")
+        return F.unfold(padded, 2 * self.reach + 1).view(len(x), x.shape[1], -1, *x.shape[2:])
+
+
 class Follower(nn.Module):
     """Pictures (B, 3, S, S) -0.5..0.5, before and after, and a first flow (B, 2, S/4, S/4) in shares of S, to a better one.
 
@@ -80,9 +107,10 @@ class Follower(nn.Module):
         self.up_eighth = nn.Sequential(nn.Conv2d(deep + eighth, eighth, 3, padding=1), Block(eighth))
         self.up_quarter = nn.Sequential(nn.Conv2d(eighth + quarter, quarter, 3, padding=1), Block(quarter))
         self.again = nn.Sequential(nn.Conv2d(2 * quarter + near + 2, quarter, 3, padding=1), Block(quarter))
+        self.alike = _Alike(quarter, NEAR)
         self.thin = nn.Conv2d(quarter, half, 1)
         self.up_half = nn.Sequential(nn.Conv2d(3 * half, half, 3, padding=1), Block(half))
-        self.first, self.second, self.fine = nn.Conv2d(quarter, 2, 3, padding=1), nn.Conv2d(quarter, 5, 3, padding=1), nn.Conv2d(half, 5, 3, padding=1)
+        self.first, self.second, self.fine = nn.Conv2d(quarter, 4, 3, padding=1), nn.Conv2d(quarter, 6, 3, padding=1), nn.Conv2d(half, 5, 3, padding=1)
         for head in (self.first, self.second, self.fine):  # what the search found is the start, before and after anything was learned
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
@@ -92,27 +120,32 @@ class Follower(nn.Module):
         pictures = torch.cat([before, after]).contiguous(memory_format=torch.channels_last)
         (half, half_after), (mine, theirs), (mine_eighth, theirs_eighth) = (x.chunk(2) for x in self.eye(pictures))
         start_eighth = F.avg_pool2d(start, 2)
-        near, place = self.near(mine, theirs, start)
-        quarter = self.join_quarter(torch.cat([mine, mine - carried(theirs, start), near / 8, place, start / UNIT], 1))
-        wide, place = self.wide(mine_eighth, theirs_eighth, start_eighth)
+        near, nearby = self.near(mine, theirs, start)
+        quarter = self.join_quarter(torch.cat([mine, mine - carried(theirs, start), near / 8, nearby, start / UNIT], 1))
+        wide, afar = self.wide(mine_eighth, theirs_eighth, start_eighth)
         gone = carried(theirs_eighth, start_eighth)
-        eighth = self.join_eighth(torch.cat([mine_eighth, mine_eighth - gone, wide / 8, place, start_eighth / UNIT, self.down(quarter)], 1))
+        eighth = self.join_eighth(torch.cat([mine_eighth, mine_eighth - gone, wide / 8, afar, start_eighth / UNIT, self.down(quarter)], 1))
         eighth = self.up_eighth(torch.cat([double(self.everywhere(self.to_deep(eighth))), eighth], 1))
         quarter = self.up_quarter(torch.cat([double(eighth), quarter], 1))
-        flow = start + self.first(quarter).float() * UNIT
+        scale, cells = start.new_tensor(MENDS)[:, None, None], quarter.shape[-1]
+        first = self.first(quarter).float()
+        flow = start + _believed(first[:, :1], nearby / cells) + _believed(first[:, 1:2], double(afar) / cells * 2) + first[:, 2:] * scale[:2]
         now = flow.detach()
-        nearer, place = self.near(mine, theirs, now)
-        quarter = quarter + self.again(torch.cat([quarter, mine - carried(theirs, now), nearer / 8, place, now / UNIT], 1))
+        nearer, nearby = self.near(mine, theirs, now)
+        quarter = quarter + self.again(torch.cat([quarter, mine - carried(theirs, now), nearer / 8, nearby, now / UNIT], 1))
         second = self.second(quarter).float()
-        rough = double(torch.cat([now + second[:, :2] * UNIT, second[:, 2:]], 1))
+        now = now + _believed(second[:, :1], nearby / cells)
+        second = second[:, 1:] * scale
+        rough = double(torch.cat([self.alike(quarter, now + second[:, :2]), second[:, 2:]], 1))
         fine = self.fine(self.up_half(torch.cat([double(self.thin(quarter)), half, half - carried(half_after, rough[:, :2].detach())], 1))).float()
-        scale = torch.cat([torch.full_like(fine[:, :2], UNIT), torch.ones_like(fine[:, 2:])], 1)
         answer = rough + fine * scale
-        answer = torch.cat([answer[:, :2], (answer[:, 2:4] + SHARP).clamp(0, 9), answer[:, 4:]], 1)
+        answer = torch.cat([answer[:, :2], (answer[:, 2:4] + SHARP).clamp(0, 8), answer[:, 4:]], 1)
         return answer, [(near, start), (wide, start_eighth), (nearer, now)], flow
 
 
-SHARP = 4.6  # log of how sure it is of an answer before anything was learned: a hundredth of the picture
+def _believed(gate: Tensor, step: Tensor) -> Tensor:
+    """As much of a step (B, 2, h, w) as a gate (B, 1, h, w) lets through, which at first is little."""
+    return torch.sigmoid(gate * MENDS[-1] - SHUT) * step
 
 
 def missed_cell(logits: Tensor, about: Tensor, truth: Tensor, known: Tensor) -> Tensor:
