@@ -96,10 +96,8 @@ class ArtistPair:
 
 
 def stand(asset: Asset, pose: np.ndarray) -> Posed:
-    """An asset's rig in a pose (J, 4, 4). Files of the zoo look along -Y of the world, their armature is at most laid on its back."""
-    up = np.asarray(asset.up, np.float64)
-    side = np.array([1.0, 0, 0]) if abs(up[0]) < 0.9 else np.array([0, 0, 1.0])
-    return Posed(asset.rig, pose.astype(np.float64), up, np.cross(side, up) * -1)
+    """An asset's rig in a pose (J, 4, 4)."""
+    return Posed(asset.rig, pose.astype(np.float64), np.asarray(asset.up, np.float64), asset.front)
 
 
 def plain(name: str) -> str:

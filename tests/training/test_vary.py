@@ -66,6 +66,31 @@ def test_a_motion_is_carried_onto_another_body_of_the_plan(beast: Asset) -> None
     assert carried(beast, replace(beast.clips[0], pose=np.repeat(beast.clips[0].pose[:1], 8, 0)), other) is None, "what stands still is no motion"
 
 
+def turned(asset: Asset, turn: np.ndarray) -> Asset:
+    """In other axes of its armature."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = turn
+    mesh = asset.rig.mesh
+    assert mesh is not None
+    mesh = replace(mesh, vertices=(mesh.vertices @ turn.T).astype(np.float32))
+    rig = replace(asset.rig, rest=matrix @ asset.rig.rest, ends=asset.rig.ends @ turn.T, mesh=mesh)
+    clips = tuple(replace(clip, pose=(matrix @ clip.pose).astype(np.float32)) for clip in asset.clips)
+    return replace(asset, rig=rig, clips=clips, up=turn @ asset.up)
+
+
+@pytest.mark.parametrize("plan", ["quadruped", "fish"])
+def test_a_motion_is_carried_alike_where_an_armature_lies_on_its_back(plan: str) -> None:
+    driver, target = (make_creature(np.random.default_rng(seed), plan, frames=12) for seed in (3, 8))
+    back = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # what was up is -Y
+    assert np.allclose(driver.front, [0, -1, 0])
+    assert np.allclose(turned(driver, back).front, back @ driver.front)
+    first = carried(driver, driver.clips[0], target)
+    second = carried(turned(driver, back), turned(driver, back).clips[0], target)
+    assert first is not None
+    assert second is not None
+    np.testing.assert_allclose(second.pose, first.pose, atol=1e-3 * target.rig.size)
+
+
 def test_the_stream_varies_baked_rigs_and_is_the_same_for_the_same_seed(beast: Asset) -> None:
     config = StreamConfig(batch=0, motion_batch=6, motion_frames=4, baked_share=0.9, carried=0.5, sample=SampleConfig(frames=2, image_size=64))
     named = replace(beast, name="baked", plan="humanoid creature")

@@ -45,6 +45,12 @@ class Asset:
     license: str = "CC0-1.0"
     notes: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def front(self) -> np.ndarray:
+        """(3,) where it looks, armature frame: along -Y of a world in which its armature lies on its back at most. Bones that tell otherwise are right."""
+        up = np.asarray(self.up, np.float64)
+        return np.cross([1.0, 0.0, 0.0] if abs(up[0]) < 0.9 else [0.0, 0.0, 1.0], up)
+
 
 def save_asset(asset: Asset, path: Path) -> None:
     """Write an asset as one compressed npz without pickles."""

@@ -22,7 +22,6 @@ _WARP = 0.5  # log of the tempo's usual change within a clip
 _TEMPI = 4  # times in a clip that it is drawn anew
 _MOST = 0.7  # of a rig's bones: larger branches are the whole body
 _MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
-_FRONT = (0.0, -1.0, 0.0)
 
 
 def plan_of(asset: Asset) -> str:
@@ -92,7 +91,7 @@ def mirrored(asset: Asset) -> Asset:
 def carried(driver: Asset, clip: AssetClip, target: Asset) -> AssetClip | None:
     """A clip of one creature on another, from the first pose of each one's clips on; None where no bones correspond, or what comes out is no motion."""
     start, stand = clip.pose[0].astype(np.float64), target.clips[0].pose[0].astype(np.float64)
-    driving, own = Posed(driver.rig, start, driver.up, np.array(_FRONT)), Posed(target.rig, stand, target.up, np.array(_FRONT))
+    driving, own = Posed(driver.rig, start, driver.up, driver.front), Posed(target.rig, stand, target.up, target.front)
     try:
         links = propose(own.anatomy(), driving.anatomy())
         found = retarget(driving, own, links, motion_of(clip.pose, clip.fps), RetargetSettings(contacts=False))
