@@ -7,14 +7,13 @@ import hashlib
 import json
 import re
 import subprocess
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ..backend.calibration import Calibration
 from ..backend.capture import MODELS
-from ..backend.model.checkpoint import load_follower, load_model, load_refiner, save_model
+from ..backend.model.checkpoint import load_model, load_refiner, save_model
 
 LIMIT = 32 * 2**20
 
@@ -40,29 +39,6 @@ _REFINER = (
     {"miss": "miss", "median": "median", "hold": "hold", "1 %": "near01", "hold 1 %": "hold01", "2 %": "near02", "hold 2 %": "hold02",
      "5 %": "near05", "hold 5 %": "hold05"},
 )
-_FOLLOWER = (
-    "Fixed batches drawn by the training renderer; rigs and clips that were never trained on. How far the skin's points are from where they were said to\n"
-    "go, shares of the picture, beside the search that it starts from and holding still; the same of points that move more than 2 %. *Spread*: squared\n"
-    "misses in units of the variance that was said, 1 where it is right.",
-    {"miss": "miss", "search": "search", "hold": "hold", "fast": "fast_miss", "fast, search": "fast_search", "fast, hold": "fast_hold", "spread": "expected"},
-)
-
-
-def _kind(config: dict[str, Any]) -> str:
-    return next((kind for kind in ("refiner", "follower") if kind in config), "model")
-
-
-def _step(config: dict[str, Any]) -> tuple[int, str]:
-    """The seed, and what a step of a process sees."""
-    kind = _kind(config)
-    if kind == "refiner":
-        stream = config["guesses"]
-        return stream["seed"], f"{stream['shots']} clips of {stream['frames']} frames, each with {stream['guesses']} wrongly posed rigs"
-    if kind == "follower":
-        stream = config["pairs"]
-        return stream["seed"], f"{stream['shots']} clips of {stream['frames']} frames, {stream['pairs']} pairs of each"
-    stream = config["stream"]
-    return stream["seed"], f"{stream['batch']} clips of {stream['sample']['frames']} frames and {stream['sample']['references']} reference"
 
 
 def card(name: str, run: Path, digest: str, size: int, parameters: int) -> str:
@@ -70,8 +46,10 @@ def card(name: str, run: Path, digest: str, size: int, parameters: int) -> str:
     rows, config = read_log(run), json.loads((run / "config.json").read_text())
     history = json.loads((run / "history.json").read_text()) if (run / "history.json").is_file() else []
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=MODELS, check=False).stdout.strip()
-    steps = [row for row in rows if "loss" in row]
-    seed, step = _step(config)
+    refines, steps = "refiner" in config, [row for row in rows if "loss" in row]
+    stream = config["guesses"] if refines else config["stream"]
+    step = (f"{stream['shots']} clips of {stream['frames']} frames, each with {stream['guesses']} wrongly posed rigs" if refines
+            else f"{stream['batch']} clips of {stream['sample']['frames']} frames and {stream['sample']['references']} reference")
     lines = [
         f"# Model `{name}`", "",
         "| | |", "|---|---|",
@@ -80,14 +58,14 @@ def card(name: str, run: Path, digest: str, size: int, parameters: int) -> str:
         f"| sha256 | `{digest}` |",
         "| licence | CC0-1.0 (weights); trained on procedural creatures and CC0 rigs alone |",
         "| data | the procedural zoo (`training/zoo`), made on the fly; rigs of the open zoo with split `train` and licence CC0, held-out clips left out |",
-        f"| seed | {seed} |",
+        f"| seed | {stream['seed']} |",
         f"| training | {rows[-1]['step']} steps, {rows[-1]['minutes']:.0f} minutes of wall clock on a shared two-core CPU (bf16) |",
         f"| a step of a process | {step} |",
         *[f"| before | {entry} |" for entry in history],
         f"| last loss | {steps[-1]['loss']:.3f} |" if steps else "", "",
         "## Validation while training", "",
     ]
-    text, columns = {"refiner": _REFINER, "follower": _FOLLOWER, "model": _V2}[_kind(config)]
+    text, columns = _REFINER if refines else _V2
     lines += [text, "", f"| set | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for key, m in last_validation(rows).items():
         lines.append(f"| {key} | " + " | ".join(f"{m[value]:.4g}" for value in columns.values()) + " |")
@@ -111,8 +89,8 @@ def stamp_card(path: Path, digest: str, calibration: Calibration) -> None:
 def publish(run: Path, name: str, folder: Path = MODELS) -> Path:
     """Copy the run's averaged weights and write the card beside them."""
     folder.mkdir(parents=True, exist_ok=True)
-    load: dict[str, Callable[[Path], Any]] = {"refiner": load_refiner, "follower": load_follower, "model": load_model}
-    model = load[_kind(json.loads((run / "config.json").read_text()))](run / "model.safetensors")
+    refines = "refiner" in json.loads((run / "config.json").read_text())
+    model = (load_refiner if refines else load_model)(run / "model.safetensors")
     path = folder / f"{name}.safetensors"
     save_model(model, path, {"name": name, "licence": "CC0-1.0"}, half=True)
     path.chmod(0o644)

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import IterableDataset
 
-from ..backend.model.checkpoint import FOLLOWER, REFINER, load_weights, save_model
-from ..backend.model.follower import Follower, FollowerConfig, covariance, missed_cell, unlikely
+from ..backend.model.checkpoint import REFINER, load_weights
 from .data.pairs import PairBatch, PairConfig, PairStream
 from .data.stream import held_out_assets, training_assets
+from .follower import Follower, FollowerConfig, covariance, load_follower, missed_cell, save_follower, unlikely
 from .train import TrainConfig, Trainer
 
 _FAST = 0.02  # of the picture
@@ -61,10 +61,10 @@ class FollowerTrainer(Trainer):
         return self.config.pairs.shots * self.config.pairs.pairs
 
     def write_model(self, path: Path) -> None:
-        save_model(cast(Follower, self.average), path, {"step": str(self.step)}, half=True)
+        save_follower(cast(Follower, self.average), path, {"step": str(self.step)})
 
     def start_from(self, path: Path, prefixes: tuple[str, ...] = ("",)) -> None:
-        self.model.load_state_dict(load_weights(path, FOLLOWER), strict=False)  # what was built onto it since begins anew
+        self.model.load_state_dict(load_follower(path).state_dict())
         self.average.load_state_dict(self.model.state_dict())
 
     def borrow(self, path: Path) -> None:

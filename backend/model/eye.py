@@ -52,15 +52,6 @@ def window(mine: Tensor, theirs: Tensor, reach: int) -> Tensor:
     return torch.cat(bands, -1).permute(0, 3, 1, 2)
 
 
-def carried(picture: Tensor, flow: Tensor) -> Tensor:
-    """(B, C, h, w) of a picture where the flow (B, 2, h, w), shares of the picture, goes."""
-    height, width = picture.shape[-2:]
-    x = (torch.arange(width, device=flow.device) + 0.5) / width
-    y = (torch.arange(height, device=flow.device) + 0.5) / height
-    place = torch.stack([x + flow[:, 0], y[:, None] + flow[:, 1]], -1) * 2 - 1
-    return F.grid_sample(picture.float(), place.float(), padding_mode="border", align_corners=False).to(picture.dtype)
-
-
 class Match(nn.Module):
     """How alike a picture's cells are to those of the other around them, sharpened, and the mean place of the likeliest, cells."""
 
@@ -71,10 +62,9 @@ class Match(nn.Module):
         step = torch.arange(-reach, reach + 1).float()
         self.register_buffer("offset", torch.stack([step.repeat(len(step)), step.repeat_interleave(len(step))]), persistent=False)
 
-    def forward(self, mine: Tensor, theirs: Tensor, flow: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Logits (B, (2 reach + 1)², h, w) and place (B, 2, h, w); around where a flow (B, 2, h, w), shares of the picture, goes, if there is one."""
-        there = self.feature(theirs)
-        logits = window(self.feature(mine), there if flow is None else carried(there, flow), self.reach).float() * self.contrast.exp()
+    def forward(self, mine: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, (2 reach + 1)², h, w) and place (B, 2, h, w)."""
+        logits = window(self.feature(mine), self.feature(theirs), self.reach).float() * self.contrast.exp()
         return logits, torch.einsum("bnhw,cn->bchw", logits.softmax(1), self.offset)
 
 

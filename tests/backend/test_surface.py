@@ -10,7 +10,8 @@ from mocap_anything.backend.comparison import Comparison
 from mocap_anything.backend.drawn import CHANNELS, PAINTS, draw
 from mocap_anything.backend.ik_chain import Chain, Targets
 from mocap_anything.backend.kinematics import skin
-from mocap_anything.backend.model.refiner import Refiner, RefinerConfig, correlate
+from mocap_anything.backend.model.eye import window
+from mocap_anything.backend.model.refiner import Refiner, RefinerConfig
 from mocap_anything.backend.skin_tracks import SkinTracks, _inverse
 from mocap_anything.backend.surface import Seen, Shot, Standing, Surface
 
@@ -203,9 +204,9 @@ def test_flow_that_was_begun_ahead_is_the_same(posed):
 
 def test_a_window_peaks_where_the_same_is():
     features = torch.randn(1, 8, 20, 20, generator=torch.Generator().manual_seed(0))
-    window = correlate(features, torch.roll(features, (2, -3), (2, 3)))
-    assert (window[0, :, 6:12, 6:12].argmax(0) == (2 + 4) * 9 + (-3 + 4)).all()
-    assert window.shape == (1, 81, 20, 20)
+    near = window(features, torch.roll(features, (2, -3), (2, 3)), 4)
+    assert (near[0, :, 6:12, 6:12].argmax(0) == (2 + 4) * 9 + (-3 + 4)).all()
+    assert near.shape == (1, 81, 20, 20)
 
 
 def test_small_covariances_are_inverted_as_numpy_does():

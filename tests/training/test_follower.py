@@ -2,14 +2,24 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from mocap_anything.backend.errors import CaptureError
-from mocap_anything.backend.model.checkpoint import load_follower, load_model
-from mocap_anything.backend.model.eye import carried
-from mocap_anything.backend.model.follower import Follower, FollowerConfig
+from mocap_anything.backend.model.checkpoint import load_model
 from mocap_anything.training.data.pairs import PairConfig, PairStream
+from mocap_anything.training.follower import (
+    SHARP,
+    Follower,
+    FollowerConfig,
+    carried,
+    covariance,
+    first_flow,
+    load_follower,
+    missed_cell,
+    unlikely,
+)
 from mocap_anything.training.train_follower import FollowerTrainConfig, FollowerTrainer
 from mocap_anything.training.zoo import make_creature
 
@@ -59,7 +69,50 @@ def test_training_learns_resumes_and_its_model_is_read(tmp_path: Path, creature,
     assert isinstance(load_follower(tmp_path / "model.safetensors"), Follower)
     with pytest.raises(CaptureError, match="not a model of this extension"):
         load_model(tmp_path / "model.safetensors")
+    with pytest.raises(CaptureError, match="no follower"):
+        load_follower(tmp_path / "none.safetensors")
     other = FollowerTrainer(config, tmp_path / "other", [creature])
     other.start_from(tmp_path / "model.safetensors")
     with pytest.raises(CaptureError):
         other.borrow(tmp_path / "model.safetensors")
+
+
+def test_search_finds_a_shift():
+    image = cv2.GaussianBlur(np.random.default_rng(5).integers(0, 255, (128, 128, 3)).astype(np.uint8), (0, 0), 2)
+    flow = first_flow(image, np.roll(image, (2, -3), (0, 1)))
+    assert flow.shape == (2, 32, 32)
+    assert np.abs(np.median(flow.reshape(2, -1), 1) * 128 - [-3, 2]).max() < 0.1
+
+
+def test_the_answer_is_a_distribution_of_its_covariance():
+    torch.manual_seed(1)
+    answer = torch.tensor([0.01, -0.02, 3.0, 3.5, 0.4]).view(1, 5, 1, 1)
+    grid = torch.linspace(-1.5, 1.5, 1201)
+    truth = torch.stack(torch.meshgrid(grid, grid, indexing="xy"))[None]
+    density = torch.exp(-unlikely(answer.expand(-1, -1, 1201, 1201), truth)) / (2 * np.pi) * (grid[1] - grid[0]) ** 2
+    assert float(density.sum()) == pytest.approx(1, abs=0.01)
+    off = truth - answer[:, :2]
+    spread = [(density * off[:, a] * off[:, b]).sum() for a, b in ((0, 0), (0, 1), (1, 1))]
+    assert torch.stack(spread).numpy() == pytest.approx(covariance(answer)[0, :, 0, 0].numpy(), rel=0.03)
+
+
+def test_untrained_it_says_what_the_search_found_but_for_a_little():
+    torch.manual_seed(2)
+    follower = Follower(SMALL).requires_grad_(False)
+    start = torch.full((1, 2, 24, 24), 0.03)
+    answer, windows, first = follower(torch.rand(1, 3, 96, 96) - 0.5, torch.rand(1, 3, 96, 96) - 0.5, start)
+    assert answer.shape == (1, 5, 48, 48)
+    assert 0 < (first - start).abs().max() < 0.03, "where features are alike it would go"
+    assert (answer[:, :2] - 0.03).abs().max() < 0.04
+    assert torch.equal(answer[:, 2:4], torch.full((1, 2, 48, 48), SHARP))
+    assert [logits.shape[1:] for logits, _ in windows] == [(49, 24, 24), (81, 12, 12), (49, 24, 24)]
+
+
+def test_a_cell_is_missed_unless_it_is_the_right_one():
+    truth = torch.zeros(1, 2, 16, 16)
+    truth[:, 0] = 2 / 8
+    logits, known = torch.zeros(1, 49, 8, 8), torch.ones(1, 16, 16, dtype=torch.bool)
+    logits[:, 3 * 7 + 3 + 2] = 20
+    assert missed_cell(logits, torch.zeros(1, 2, 8, 8), truth, known) < 1e-3
+    assert missed_cell(logits, torch.zeros(1, 2, 8, 8), -truth, known) > 10
+    assert missed_cell(logits, truth[..., ::2, ::2], truth, known) > 10, "about where it goes nothing is left to go"

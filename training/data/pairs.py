@@ -11,8 +11,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from ...backend.body_points import Crop, read_body
 from ...backend.drawn import project
-from ...backend.following import first_flow
 from ...backend.model.config import SURFACE_POINTS
+from ..follower import first_flow
 from .asset import Asset
 from .guesses import see
 from .sample import SampleConfig, SampleMaker

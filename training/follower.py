@@ -8,16 +8,24 @@ distribution: an elliptical Laplace, whose axes need not be the picture's.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .eye import Block, Eye, Match, carried, double, window
+from ..backend.errors import CaptureError
+from ..backend.model.eye import Block, Eye, Match, double, window
 
+FORMAT = "mocap_anything.follower.v1"
 NEAR, WIDE = 3, 4  # cells of a correlation window to each side, at quarter size and at eighth
 UNIT = 0.05  # of the picture: flow enters the network in it
 MENDS = (0.005, 0.005, 0.2, 0.2, 0.2)  # of what a step of the optimiser may change an answer by: in UNIT it had thrown flows about
@@ -40,6 +48,15 @@ class FollowerConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FollowerConfig:
         return cls(int(values["image_size"]), tuple(values["widths"]), int(values["layers"]))
+
+
+def carried(picture: Tensor, flow: Tensor) -> Tensor:
+    """(B, C, h, w) of a picture where the flow (B, 2, h, w), shares of the picture, goes."""
+    height, width = picture.shape[-2:]
+    x = (torch.arange(width, device=flow.device) + 0.5) / width
+    y = (torch.arange(height, device=flow.device) + 0.5) / height
+    place = torch.stack([x + flow[:, 0], y[:, None] + flow[:, 1]], -1) * 2 - 1
+    return F.grid_sample(picture.float(), place.float(), padding_mode="border", align_corners=False).to(picture.dtype)
 
 
 class _Everywhere(nn.Module):
@@ -120,10 +137,11 @@ class Follower(nn.Module):
         pictures = torch.cat([before, after]).contiguous(memory_format=torch.channels_last)
         (half, half_after), (mine, theirs), (mine_eighth, theirs_eighth) = (x.chunk(2) for x in self.eye(pictures))
         start_eighth = F.avg_pool2d(start, 2)
-        near, nearby = self.near(mine, theirs, start)
-        quarter = self.join_quarter(torch.cat([mine, mine - carried(theirs, start), near / 8, nearby, start / UNIT], 1))
-        wide, afar = self.wide(mine_eighth, theirs_eighth, start_eighth)
+        gone = carried(theirs, start)
+        near, nearby = self.near(mine, gone)
+        quarter = self.join_quarter(torch.cat([mine, mine - gone, near / 8, nearby, start / UNIT], 1))
         gone = carried(theirs_eighth, start_eighth)
+        wide, afar = self.wide(mine_eighth, gone)
         eighth = self.join_eighth(torch.cat([mine_eighth, mine_eighth - gone, wide / 8, afar, start_eighth / UNIT, self.down(quarter)], 1))
         eighth = self.up_eighth(torch.cat([double(self.everywhere(self.to_deep(eighth))), eighth], 1))
         quarter = self.up_quarter(torch.cat([double(eighth), quarter], 1))
@@ -131,8 +149,9 @@ class Follower(nn.Module):
         first = self.first(quarter).float()
         flow = start + _believed(first[:, :1], nearby / cells) + _believed(first[:, 1:2], double(afar) / cells * 2) + first[:, 2:] * scale[:2]
         now = flow.detach()
-        nearer, nearby = self.near(mine, theirs, now)
-        quarter = quarter + self.again(torch.cat([quarter, mine - carried(theirs, now), nearer / 8, nearby, now / UNIT], 1))
+        gone = carried(theirs, now)
+        nearer, nearby = self.near(mine, gone)
+        quarter = quarter + self.again(torch.cat([quarter, mine - gone, nearer / 8, nearby, now / UNIT], 1))
         second = self.second(quarter).float()
         now = now + _believed(second[:, :1], nearby / cells)
         second = second[:, 1:] * scale
@@ -172,3 +191,35 @@ def covariance(answer: Tensor) -> Tensor:
     """(B, 3, h, w) xx, xy, yy of answers (B, 5, h, w), shares of the picture squared."""
     a, c, lean = (-answer[:, 2]).exp().square(), (-answer[:, 3]).exp().square(), answer[:, 4]
     return COVARIANCE * torch.stack([a + lean.square() * c, -lean * c, c], 1)
+
+
+def first_flow(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """What it starts from (2, S/4, S/4), float32 shares of S, between pictures (S, S, 3) uint8: dense inverse search (Kroeger et al. 2016, ECCV)."""
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search.setFinestScale(0)
+    search.setPatchStride(4)
+    search.setVariationalRefinementIterations(0)
+    first, second = (cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY) for picture in (before, after))
+    size = len(before)
+    flow = search.calc(first, second, np.zeros((size, size, 2), np.float32))
+    return np.ascontiguousarray(cv2.resize(flow, (size // 4, size // 4), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)) / size
+
+
+def save_follower(model: Follower, path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Weights in float16 with the config in the file's own metadata."""
+    state = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in model.state_dict().items()}
+    save_file(state, str(path), metadata={"format": FORMAT, "config": json.dumps(model.config.to_dict())} | (metadata or {}))
+
+
+def load_follower(path: Path) -> Follower:
+    """Read what save_follower wrote; what was built onto it since begins anew. Raises CaptureError where the file is missing or another."""
+    if not path.is_file():
+        raise CaptureError(f"There is no follower at '{path}'. Train one with `training train_follower`.")
+    with safe_open(str(path), framework="pt") as file:
+        header = file.metadata() or {}
+        state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (no mapping, though it looks like one)
+    if header.get("format") != FORMAT:
+        raise CaptureError(f"'{path.name}' is not a follower. Choose one that `training train_follower` wrote.")
+    model = Follower(FollowerConfig.from_dict(json.loads(header["config"])))
+    model.load_state_dict(state, strict=False)
+    return model.eval().requires_grad_(False)
