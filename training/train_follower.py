@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import logging
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,8 +13,9 @@ from torch.nn import functional as F
 from torch.utils.data import IterableDataset
 
 from ..backend.model.checkpoint import REFINER, load_weights
+from . import launch
 from .data.pairs import PairBatch, PairConfig, PairStream
-from .data.stream import held_out_assets, training_assets
+from .data.stream import held_out_assets
 from .follower import Follower, FollowerConfig, covariance, load_follower, missed_cell, save_follower, unlikely
 from .train import TrainConfig, Trainer
 
@@ -124,34 +122,16 @@ def validation_sets(folder: Path, config: PairConfig, batches: int = 6) -> dict[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--baked", type=Path, required=True, help="folder of baked rigs")
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--from-model", type=Path, help="start from these weights")
+    parser = launch.parser(__doc__, PairConfig.shots, f"{PairConfig.frames} frames in {PairConfig.pairs} pairs")
     parser.add_argument("--eye", type=Path, help="start with the eye of this refiner")
-    parser.add_argument("--decay", action="store_true")
-    parser.add_argument("--rate", type=float)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--shots", type=int, default=3, help="clips a step, each of 4 frames in 5 pairs")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu", help="cpu, or cuda with as many --workers as there are cores (default: %(default)s)")
     args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(args.threads)
     config = FollowerTrainConfig(pairs=PairConfig(seed=args.seed, shots=args.shots))
-    if args.rate:
-        config = replace(config, learning_rate=args.rate)
-    trainer = FollowerTrainer(config, args.out, training_assets(args.baked), args.device)
-    if args.from_model and trainer.step == 0:
-        trainer.start_from(args.from_model)
-    elif args.eye and trainer.step == 0:
-        trainer.borrow(args.eye)
-    if trainer.team.leads:
-        (args.out / "config.json").write_text(json.dumps(asdict(config), indent=1))
-    sets = validation_sets(args.baked, config.pairs) if trainer.team.leads else {}
-    trainer.run(args.minutes, args.decay, sets, args.workers)
+
+    def begin(trainer: Trainer) -> None:
+        if args.eye:
+            cast(FollowerTrainer, trainer).borrow(args.eye)
+
+    launch.launch(args, config, FollowerTrainer, lambda folder: validation_sets(folder, config.pairs), begin)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import logging
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,8 +14,9 @@ from torch.utils.data import IterableDataset
 from ..backend.drawn import PAINTS
 from ..backend.model.checkpoint import REFINER, load_weights, save_model
 from ..backend.model.refiner import REACH, Refiner, RefinerConfig
+from . import launch
 from .data.guesses import GuessBatch, GuessConfig, GuessStream
-from .data.stream import held_out_assets, training_assets
+from .data.stream import held_out_assets
 from .train import TrainConfig, Trainer
 
 _NEAR = (0.01, 0.02, 0.05)  # shares of the crop
@@ -115,30 +113,9 @@ def validation_sets(folder: Path, config: GuessConfig, batches: int = 6) -> dict
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--baked", type=Path, required=True, help="folder of baked rigs")
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--from-model", type=Path, help="start from these weights")
-    parser.add_argument("--decay", action="store_true")
-    parser.add_argument("--rate", type=float)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--shots", type=int, default=2, help="clips a step, each of 4 frames with 2 guesses")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(args.threads)
+    args = launch.parser(__doc__, GuessConfig.shots, f"{GuessConfig.frames} frames with {GuessConfig.guesses} guesses").parse_args()
     config = RefinerTrainConfig(guesses=GuessConfig(seed=args.seed, shots=args.shots))
-    if args.rate:
-        config = replace(config, learning_rate=args.rate)
-    trainer = RefinerTrainer(config, args.out, training_assets(args.baked))
-    if args.from_model and trainer.step == 0:
-        trainer.start_from(args.from_model)
-    if trainer.team.leads:
-        (args.out / "config.json").write_text(json.dumps(asdict(config), indent=1))
-    sets = validation_sets(args.baked, config.guesses) if trainer.team.leads else {}
-    trainer.run(args.minutes, args.decay, sets, args.workers)
+    launch.launch(args, config, RefinerTrainer, lambda folder: validation_sets(folder, config.guesses))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
-from torch.utils.data import IterableDataset, get_worker_info
 
 from ...backend.axis_angles import exp_rotation
 from ...backend.body_points import read_body
@@ -19,6 +17,7 @@ from ..render import raster
 from ..render.appearance import normalized
 from .asset import Asset, AssetClip
 from .sample import SampleConfig, SampleMaker, Shot
+from .shots import ShotStream
 from .views import crop_intrinsics
 
 _LATE = np.array([0, 1, 2, 3, 4, 6, 9])  # frames between a guess and its truth
@@ -173,36 +172,16 @@ class GuessMaker:
         return drawn, shot.images[row], full[:2], full[2] > 0
 
 
-class GuessStream(IterableDataset[GuessBatch]):
-    """Batches for ever; the same seed gives the same batches, dealt out to `size` processes by rank."""
+class GuessStream(ShotStream[GuessConfig, GuessBatch]):
+    """Batches of guesses."""
 
-    def __init__(self, config: GuessConfig, assets: list[Asset], start: int = 0, rank: int = 0, size: int = 1) -> None:
-        self.config, self.assets = config, assets
-        self.start, self.rank, self.size = start, rank, size
-
-    def __iter__(self) -> Iterator[GuessBatch]:
-        from ..zoo import make_pair
-
-        info = get_worker_info()
-        worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        if info:
-            torch.set_num_threads(1)
-        index = self.start + worker
-        pool: list[Asset] = []
-        while True:
-            rng = np.random.default_rng((self.config.seed, 77, index * self.size + self.rank))
-            if self.config.baked_share < 1 and (len(pool) < 4 or rng.random() < 0.3):
-                pool = [*pool, make_pair(rng)[0]][-4:]
-            yield self.batch(rng, pool)
-            index += workers
+    kind = 77
 
     def batch(self, rng: np.random.Generator, pool: list[Asset]) -> GuessBatch:
         maker = GuessMaker(self.config)
         found: list[tuple[np.ndarray, ...]] = []
         while len(found) < self.config.shots * self.config.frames * self.config.guesses:
-            baked = self.assets and (not pool or rng.random() < self.config.baked_share)
-            asset = self.assets[rng.integers(len(self.assets))] if baked else pool[rng.integers(len(pool))]
-            found += [s for s in maker.make(rng, asset) if all(np.isfinite(v).all() for v in s) and s[3].any()]
+            found += [s for s in maker.make(rng, self.pick(rng, pool)) if all(np.isfinite(v).all() for v in s) and s[3].any()]
         return collate(found)
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from torch.utils.data import IterableDataset, get_worker_info
 
 from ...backend.body_points import Crop, read_body
 from ...backend.drawn import project
@@ -17,12 +15,14 @@ from .asset import Asset
 from .guesses import see
 from .sample import SampleConfig, SampleMaker
 from .scene import Scene
+from .shots import ShotStream
 from .views import crop_intrinsics, random_crop
 
 _STRIDES, _STRIDE_SHARE = (1, 2, 3, 4), (0.45, 0.3, 0.15, 0.1)  # frames of a clip from one to the next
 _ROOM = 1.05  # of the crop: what flow is looked for in, as in a capture
 _STILL, _STILL_SHARE = 0.002, 0.3  # of the picture: pairs whose skin moves less than this in the mean, of which so many are kept
 _FAR = 0.3  # of the picture: farther flow is not asked for
+_FEW = 20  # pixels of the skin that must show
 
 
 @dataclass
@@ -97,37 +97,17 @@ class PairMaker:
         return samples
 
 
-class PairStream(IterableDataset[PairBatch]):
-    """Batches for ever; the same seed gives the same batches, dealt out to `size` processes by rank."""
+class PairStream(ShotStream[PairConfig, PairBatch]):
+    """Batches of pairs."""
 
-    def __init__(self, config: PairConfig, assets: list[Asset], start: int = 0, rank: int = 0, size: int = 1) -> None:
-        self.config, self.assets = config, assets
-        self.start, self.rank, self.size = start, rank, size
+    kind = 78
 
-    def __iter__(self) -> Iterator[PairBatch]:
-        from ..zoo import make_pair
-
-        info = get_worker_info()
-        worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        if info:
-            torch.set_num_threads(1)
-        index = self.start + worker
-        pool: list[Asset] = []
+    def batch(self, rng: np.random.Generator, pool: list[Asset]) -> PairBatch:
         maker = PairMaker(self.config)
-        while True:
-            rng = np.random.default_rng((self.config.seed, 78, index * self.size + self.rank))
-            if self.config.baked_share < 1 and (len(pool) < 4 or rng.random() < 0.3):
-                pool = [*pool, make_pair(rng)[0]][-4:]
-            yield self.batch(rng, pool, maker)
-            index += workers
-
-    def batch(self, rng: np.random.Generator, pool: list[Asset], maker: PairMaker | None = None) -> PairBatch:
-        maker = maker or PairMaker(self.config)
         found: list[tuple[np.ndarray, ...]] = []
         while len(found) < self.config.shots * self.config.pairs:
-            baked = self.assets and (not pool or rng.random() < self.config.baked_share)
-            asset = self.assets[rng.integers(len(self.assets))] if baked else pool[rng.integers(len(pool))]
-            found += [s for s in maker.make(rng, asset) if all(np.isfinite(v).all() for v in s) and s[4].sum() > 20]
+            made = maker.make(rng, self.pick(rng, pool))
+            found += [s for s in made if all(np.isfinite(v).all() for v in s) and s[4].sum() > _FEW]
         return collate(found)
 
 
