@@ -54,7 +54,7 @@ class FlowWorker:
 
     def __init__(self) -> None:
         self.threads = ThreadPoolExecutor(2, "flow")
-        self.searches = (_search(), _search())  # each has buffers of its own
+        self.searches = (make_search(), make_search())  # each has buffers of its own
         self.pending: _Pending | None = None
 
     def begin(self, then: np.ndarray, now: np.ndarray, scale: float, crop: Crop) -> None:
@@ -67,9 +67,9 @@ class FlowWorker:
         if min(height, width) < _PATCHES:
             return
         x, y = first.corner
-        second = _grey(now[y : y + height, x : x + width])
+        second = grey(now[y : y + height, x : x + width])
         pairs = ((first.grey, second), (second, first.grey))
-        onward, back = (self.threads.submit(_calc, search, *pair) for search, pair in zip(self.searches, pairs, strict=True))
+        onward, back = (self.threads.submit(calc, search, *pair) for search, pair in zip(self.searches, pairs, strict=True))
         self.pending = _Pending((then, now), first, (onward, back))
 
     def began(self, then: np.ndarray, now: np.ndarray) -> bool:
@@ -96,7 +96,8 @@ class FlowWorker:
         self.threads.shutdown()
 
 
-def _search() -> cv2.DISOpticalFlow:
+def make_search() -> cv2.DISOpticalFlow:
+    """A dense inverse search, for one thread at a time."""
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     search.setFinestScale(0)
     search.setPatchStride(4)
@@ -104,7 +105,7 @@ def _search() -> cv2.DISOpticalFlow:
     return search
 
 
-def _calc(search: cv2.DISOpticalFlow, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def calc(search: cv2.DISOpticalFlow, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """(H, W, 2) pixels."""
     return search.calc(first, second, np.zeros((*first.shape, 2), np.float32))
 
@@ -115,9 +116,9 @@ def part_around(picture: np.ndarray, scale: float, crop: Crop) -> Part:
     half = max(float(crop.side) * scale * _ROOM / 2, _SMALLEST / 2)
     low = np.clip(np.floor(crop.center * scale - half), 0, np.maximum(size - _SMALLEST, 0)).astype(int)
     high = np.minimum(np.maximum(np.ceil(crop.center * scale + half).astype(int), low + _SMALLEST), size)
-    return Part(low, _grey(picture[low[1] : high[1], low[0] : high[0]]))
+    return Part(low, grey(picture[low[1] : high[1], low[0] : high[0]]))
 
 
-def _grey(picture: np.ndarray) -> np.ndarray:
+def grey(picture: np.ndarray) -> np.ndarray:
     """(H, W) of (H, W, 3)."""
     return cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY)

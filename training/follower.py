@@ -8,8 +8,6 @@ distribution: an elliptical Laplace, whose axes need not be the picture's.
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +15,15 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..backend.errors import CaptureError
+from ..backend.flow import calc, grey, make_search
+from ..backend.model.attention import Attention, FeedForward
 from ..backend.model.eye import Block, Eye, Match, double, window
+from .weights import WeightsFile
 
-FORMAT = "mocap_anything.follower.v1"
+_FILE = WeightsFile("mocap_anything.follower.v1", "follower", "training train_follower")
 NEAR, WIDE = 3, 4  # cells of a correlation window to each side, at quarter size and at eighth
 UNIT = 0.05  # of the picture: flow enters the network in it
 MENDS = (0.005, 0.005, 0.2, 0.2, 0.2)  # of what a step of the optimiser may change an answer by: in UNIT it had thrown flows about
@@ -65,17 +63,14 @@ class _Everywhere(nn.Module):
     def __init__(self, width: int, cells: int, heads: int = 4) -> None:
         super().__init__()
         self.place = nn.Parameter(torch.zeros(cells, width))
-        self.norm, self.heads = nn.LayerNorm(width), heads
-        self.ask, self.answer = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.think = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.norm, self.attention, self.feed_forward = nn.LayerNorm(width), Attention(width, width // heads), FeedForward(width, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, width, rows, columns = x.shape
         flat = x.flatten(2).transpose(1, 2)
-        query, key, value = self.ask(self.norm(flat + self.place)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        flat = flat + self.answer(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
-        flat = flat + self.think(flat)
-        return flat.transpose(1, 2).reshape(batch, width, rows, columns)
+        seen = self.norm(flat + self.place)
+        flat = flat + self.attention(seen, seen)
+        flat = flat + self.feed_forward(flat)
+        return flat.transpose(1, 2).reshape(x.shape)
 
 
 class _Alike(nn.Module):
@@ -167,18 +162,6 @@ def _believed(gate: Tensor, step: Tensor) -> Tensor:
     return torch.sigmoid(gate * MENDS[-1] - SHUT) * step
 
 
-def missed_cell(logits: Tensor, about: Tensor, truth: Tensor, known: Tensor) -> Tensor:
-    """Mean cross entropy of the cells to which flows (B, 2, H, W) go, in windows (B, n², h, w) about flows (B, 2, h, w); known (B, H, W)."""
-    every = truth.shape[-1] // about.shape[-1]
-    truth, known = truth[..., ::every, ::every], known[:, ::every, ::every]
-    span = math.isqrt(logits.shape[1])
-    cells = ((truth - about) * about.shape[-1]).round() + span // 2
-    known = known & ((cells >= 0) & (cells < span)).all(1)
-    index = (cells[:, 1] * span + cells[:, 0]).long().masked_fill(~known, 0)
-    loss = F.cross_entropy(logits, index, reduction="none")
-    return (loss * known).sum() / known.sum().clamp(min=1)
-
-
 def unlikely(answer: Tensor, truth: Tensor) -> Tensor:
     """(B, h, w) negative log likelihood of flows (B, 2, h, w) under the answers (B, 5, h, w), elliptical Laplace of the plane."""
     x, y = (truth - answer[:, :2]).unbind(1)
@@ -195,31 +178,19 @@ def covariance(answer: Tensor) -> Tensor:
 
 def first_flow(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """What it starts from (2, S/4, S/4), float32 shares of S, between pictures (S, S, 3) uint8: dense inverse search (Kroeger et al. 2016, ECCV)."""
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    search.setFinestScale(0)
-    search.setPatchStride(4)
-    search.setVariationalRefinementIterations(0)
-    first, second = (cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY) for picture in (before, after))
     size = len(before)
-    flow = search.calc(first, second, np.zeros((size, size, 2), np.float32))
+    flow = calc(make_search(), grey(before), grey(after))
     return np.ascontiguousarray(cv2.resize(flow, (size // 4, size // 4), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)) / size
 
 
 def save_follower(model: Follower, path: Path, metadata: dict[str, str] | None = None) -> None:
     """Weights in float16 with the config in the file's own metadata."""
-    state = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in model.state_dict().items()}
-    save_file(state, str(path), metadata={"format": FORMAT, "config": json.dumps(model.config.to_dict())} | (metadata or {}))
+    _FILE.save(model, model.config.to_dict(), path, metadata)
 
 
 def load_follower(path: Path) -> Follower:
-    """Read what save_follower wrote; what was built onto it since begins anew. Raises CaptureError where the file is missing or another."""
-    if not path.is_file():
-        raise CaptureError(f"There is no follower at '{path}'. Train one with `training train_follower`.")
-    with safe_open(str(path), framework="pt") as file:
-        header = file.metadata() or {}
-        state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (no mapping, though it looks like one)
-    if header.get("format") != FORMAT:
-        raise CaptureError(f"'{path.name}' is not a follower. Choose one that `training train_follower` wrote.")
-    model = Follower(FollowerConfig.from_dict(json.loads(header["config"])))
-    model.load_state_dict(state, strict=False)
+    """Read what save_follower wrote; raises CaptureError where the file is missing or another."""
+    config, state = _FILE.read(path)
+    model = Follower(FollowerConfig.from_dict(config))
+    model.load_state_dict(state, strict=True)
     return model.eval().requires_grad_(False)

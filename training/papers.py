@@ -87,11 +87,10 @@ def networks(model: str | None, v1: Path | None, whole: bool = False, triposg: S
         weights = load_v1(v1)
         chosen |= {"V1, true mesh": network_methods.v1(weights, True), "V1, predicted mesh": network_methods.v1(weights, False)}
         if triposg:
-            from .v1.triposg.config import Settings
-            from .v1.triposg.load import load_triposg
+            from .v1.triposg.load import triposg_of
             from .v1.triposg.method import v1_triposg
 
-            chosen["V1, TripoSG mesh"] = v1_triposg(weights, load_triposg(triposg[0], Settings().changed(triposg[1:])))
+            chosen["V1, TripoSG mesh"] = v1_triposg(weights, triposg_of(triposg))
     return chosen
 
 

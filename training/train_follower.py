@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,8 +14,9 @@ from torch.utils.data import IterableDataset
 from ..backend.model.checkpoint import REFINER, load_weights
 from . import launch
 from .data.pairs import PairBatch, PairConfig, PairStream
-from .data.stream import held_out_assets
-from .follower import Follower, FollowerConfig, covariance, load_follower, missed_cell, save_follower, unlikely
+from .data.shots import fixed_batches
+from .follower import Follower, FollowerConfig, covariance, load_follower, save_follower, unlikely
+from .misses import missed_cell, misses
 from .train import TrainConfig, Trainer
 
 _FAST = 0.02  # of the picture
@@ -37,11 +37,6 @@ class FollowerTrainConfig(TrainConfig):
     sure_weight: float = 0.1
     follower: FollowerConfig = field(default_factory=FollowerConfig)
     pairs: PairConfig = field(default_factory=PairConfig)
-
-
-def misses(flow: Tensor, truth: Tensor) -> Tensor:
-    """(B, h, w) distance of flows (B, 2, h, w)."""
-    return (flow - truth).square().sum(1).add(1e-10).sqrt()
 
 
 class FollowerTrainer(Trainer):
@@ -73,7 +68,7 @@ class FollowerTrainer(Trainer):
         self.average.load_state_dict(self.model.state_dict())
 
     def losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """How unlikely the truth is under what was answered, every picture alike, however large its rig."""
+        """Misses of both looks in parts of each picture's motion, missed cells, and how unlikely the truth is under what was said; every picture alike."""
         found = cast(PairBatch, batch).to(self.device)
         with self.autocast():
             answer, windows, first = self.model(found.before, found.after, found.start)
@@ -84,7 +79,7 @@ class FollowerTrainer(Trainer):
         # how sure it is learns from what it is sure of, and not the other way round: what is nearly still and known would outweigh all that moves
         said = torch.cat([answer[:, :2].detach(), answer[:, 2:]], 1)
         surely = (unlikely(said, found.flow) * known).sum()
-        cells = [missed_cell(logits, about, found.flow, found.known) for logits, about in windows]
+        cells = [missed_cell(logits, found.flow, found.known, about) for logits, about in windows]
         far, early = (miss * weight).sum(), (looked * weight).sum()
         loss = far + self.config.first_weight * early + self.config.cell_weight * sum(cells) + self.config.sure_weight * surely
         terms = {"miss": (miss * known).sum(), "part": far, "first": early, "likelihood": surely}
@@ -114,11 +109,9 @@ class FollowerTrainer(Trainer):
         return mean.get("likelihood", float("inf"))
 
 
-def validation_sets(folder: Path, config: PairConfig, batches: int = 6) -> dict[str, list[PairBatch]]:
+def validation_sets(folder: Path, config: PairConfig) -> dict[str, list[PairBatch]]:
     """Fixed batches of rigs and clips that were never trained on."""
-    fixed = replace(config, seed=987_654, baked_share=1.0, pairs=2, shots=8)
-    streams = {name: PairStream(fixed, assets) for name, assets in held_out_assets(folder).items()}
-    return {name: [stream.batch(np.random.default_rng((fixed.seed, i)), []) for i in range(batches)] for name, stream in streams.items()}
+    return fixed_batches(folder, PairStream, replace(config, seed=987_654, baked_share=1.0, pairs=2, shots=8))
 
 
 def main() -> None:

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from ..backend.drawn import PAINTS
 from ..backend.model.checkpoint import REFINER, load_weights, save_model
-from ..backend.model.refiner import REACH, Refiner, RefinerConfig
+from ..backend.model.refiner import Refiner, RefinerConfig
 from . import launch
 from .data.guesses import GuessBatch, GuessConfig, GuessStream
-from .data.stream import held_out_assets
+from .data.shots import fixed_batches
+from .misses import missed_cell, misses
 from .train import TrainConfig, Trainer
 
 _NEAR = (0.01, 0.02, 0.05)  # shares of the crop
@@ -34,20 +34,6 @@ class RefinerTrainConfig(TrainConfig):
     far_weight: float = 30.0
     refiner: RefinerConfig = field(default_factory=RefinerConfig)
     guesses: GuessConfig = field(default_factory=GuessConfig)
-
-
-def misses(flow: Tensor, truth: Tensor) -> Tensor:
-    """(B, h, w) distance of flows (B, 2, h, w)."""
-    return (flow - truth).square().sum(1).add(1e-10).sqrt()
-
-
-def missed_cell(window: Tensor, flow: Tensor, known: Tensor) -> Tensor:
-    """Mean cross entropy of the cell to which each cell goes: logits (B, (2 REACH + 1)², h, w), flow (B, 2, h, w) in shares of the picture."""
-    cells = (flow * window.shape[-1]).round()
-    known = known & (cells.abs() <= REACH).all(1)
-    index = ((cells[:, 1] + REACH) * (2 * REACH + 1) + cells[:, 0] + REACH).long()
-    loss = torch.nn.functional.cross_entropy(window, index.masked_fill(~known, 0), reduction="none")
-    return (loss * known).sum() / known.sum().clamp(min=1)
 
 
 class RefinerTrainer(Trainer):
@@ -105,11 +91,9 @@ class RefinerTrainer(Trainer):
         return mean.get("miss", float("inf"))
 
 
-def validation_sets(folder: Path, config: GuessConfig, batches: int = 6) -> dict[str, list[GuessBatch]]:
+def validation_sets(folder: Path, config: GuessConfig) -> dict[str, list[GuessBatch]]:
     """Fixed batches of rigs and clips that were never trained on."""
-    fixed = replace(config, seed=987_654, baked_share=1.0, misfit=0.0, frames=3, guesses=1, shots=8)
-    streams = {name: GuessStream(fixed, assets) for name, assets in held_out_assets(folder).items()}
-    return {name: [stream.batch(np.random.default_rng((fixed.seed, i)), []) for i in range(batches)] for name, stream in streams.items()}
+    return fixed_batches(folder, GuessStream, replace(config, seed=987_654, baked_share=1.0, misfit=0.0, frames=3, guesses=1, shots=8))
 
 
 def main() -> None:

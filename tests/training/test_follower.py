@@ -17,9 +17,9 @@ from mocap_anything.training.follower import (
     covariance,
     first_flow,
     load_follower,
-    missed_cell,
     unlikely,
 )
+from mocap_anything.training.misses import missed_cell
 from mocap_anything.training.train_follower import FollowerTrainConfig, FollowerTrainer
 from mocap_anything.training.zoo import make_creature
 
@@ -113,6 +113,6 @@ def test_a_cell_is_missed_unless_it_is_the_right_one():
     truth[:, 0] = 2 / 8
     logits, known = torch.zeros(1, 49, 8, 8), torch.ones(1, 16, 16, dtype=torch.bool)
     logits[:, 3 * 7 + 3 + 2] = 20
-    assert missed_cell(logits, torch.zeros(1, 2, 8, 8), truth, known) < 1e-3
-    assert missed_cell(logits, torch.zeros(1, 2, 8, 8), -truth, known) > 10
-    assert missed_cell(logits, truth[..., ::2, ::2], truth, known) > 10, "about where it goes nothing is left to go"
+    assert missed_cell(logits, truth, known, torch.zeros(1, 2, 8, 8)) < 1e-3
+    assert missed_cell(logits, -truth, known, torch.zeros(1, 2, 8, 8)) > 10
+    assert missed_cell(logits, truth, known, truth[..., ::2, ::2]) > 10, "about where it goes nothing is left to go"

@@ -12,7 +12,8 @@ from mocap_anything.backend.kinematics import bone_rotations, pose_along_carrier
 from mocap_anything.backend.model.checkpoint import load_model, load_refiner, save_model
 from mocap_anything.backend.model.refiner import REACH, Refiner, RefinerConfig
 from mocap_anything.training.data.guesses import GuessConfig, GuessStream, bent, reshaped
-from mocap_anything.training.train_refiner import RefinerTrainConfig, RefinerTrainer, missed_cell, misses
+from mocap_anything.training.misses import missed_cell, misses
+from mocap_anything.training.train_refiner import RefinerTrainConfig, RefinerTrainer
 from mocap_anything.training.zoo import make_creature
 
 SMALL = RefinerConfig(widths=(8, 16, 16, 16))

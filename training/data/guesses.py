@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from ..render import raster
 from ..render.appearance import normalized
 from .asset import Asset, AssetClip
 from .sample import SampleConfig, SampleMaker, Shot
-from .shots import ShotStream
+from .shots import ShotStream, Tensors, centred
 from .views import crop_intrinsics
 
 _LATE = np.array([0, 1, 2, 3, 4, 6, 9])  # frames between a guess and its truth
@@ -28,16 +28,13 @@ _FAR = 0.35  # of the crop: farther flow is not asked for
 
 
 @dataclass
-class GuessBatch:
+class GuessBatch(Tensors):
     """drawn (B, CHANNELS, S, S), frame (B, 3, S, S) -0.5..0.5, flow (B, 2, S/2, S/2) shares of S, known (B, S/2, S/2) bool."""
 
     drawn: torch.Tensor
     frame: torch.Tensor
     flow: torch.Tensor
     known: torch.Tensor
-
-    def to(self, device: torch.device) -> GuessBatch:
-        return GuessBatch(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -189,5 +186,4 @@ def collate(samples: list[tuple[np.ndarray, ...]]) -> GuessBatch:
     """Samples as a batch of tensors."""
     drawn, frame, flow, known = (np.stack(part) for part in zip(*samples, strict=True))
     assert drawn.shape[1] == CHANNELS
-    pictures = torch.from_numpy(frame).permute(0, 3, 1, 2).float() / 255 - 0.5
-    return GuessBatch(torch.from_numpy(drawn), pictures, torch.from_numpy(flow), torch.from_numpy(known))
+    return GuessBatch(torch.from_numpy(drawn), centred(frame), torch.from_numpy(flow), torch.from_numpy(known))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from .asset import Asset
 from .guesses import see
 from .sample import SampleConfig, SampleMaker
 from .scene import Scene
-from .shots import ShotStream
+from .shots import ShotStream, Tensors, centred
 from .views import crop_intrinsics, random_crop
 
 _STRIDES, _STRIDE_SHARE = (1, 2, 3, 4), (0.45, 0.3, 0.15, 0.1)  # frames of a clip from one to the next
@@ -26,7 +26,7 @@ _FEW = 20  # pixels of the skin that must show
 
 
 @dataclass
-class PairBatch:
+class PairBatch(Tensors):
     """before, after (B, 3, S, S) -0.5..0.5, start (B, 2, S/4, S/4) and flow (B, 2, S/2, S/2) shares of S, known (B, S/2, S/2) bool."""
 
     before: torch.Tensor
@@ -34,9 +34,6 @@ class PairBatch:
     start: torch.Tensor
     flow: torch.Tensor
     known: torch.Tensor
-
-    def to(self, device: torch.device) -> PairBatch:
-        return PairBatch(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -114,8 +111,4 @@ class PairStream(ShotStream[PairConfig, PairBatch]):
 def collate(samples: list[tuple[np.ndarray, ...]]) -> PairBatch:
     """Samples as a batch of tensors."""
     before, after, start, flow, known = (np.stack(part) for part in zip(*samples, strict=True))
-    return PairBatch(_tensor(before), _tensor(after), torch.from_numpy(start), torch.from_numpy(flow), torch.from_numpy(known))
-
-
-def _tensor(pictures: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255 - 0.5
+    return PairBatch(centred(before), centred(after), torch.from_numpy(start), torch.from_numpy(flow), torch.from_numpy(known))

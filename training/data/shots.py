@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from ...backend.model.prepare import images_to_tensor
 from .asset import Asset
+from .stream import held_out_assets
 
 _POOL, _FRESH = 4, 0.3  # procedural creatures kept, and batches that begin with a new one
 
@@ -24,7 +28,20 @@ class ShotConfig(Protocol):
     def baked_share(self) -> float: ...
 
 
-Batch = TypeVar("Batch")
+@dataclass
+class Tensors:
+    """A batch whose every field is a tensor."""
+
+    def to(self, device: torch.device) -> Self:
+        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+
+def centred(pictures: np.ndarray) -> torch.Tensor:
+    """(B, 3, S, S) -0.5..0.5 of pictures (B, S, S, 3) uint8."""
+    return images_to_tensor(pictures) - 0.5
+
+
+Batch = TypeVar("Batch", bound=Tensors)
 Config = TypeVar("Config", bound=ShotConfig)
 
 
@@ -61,3 +78,11 @@ class ShotStream(IterableDataset[Batch], ABC, Generic[Config, Batch]):
                 pool = [*pool, make_pair(rng)[0]][-_POOL:]
             yield self.batch(rng, pool)
             index += workers
+
+
+def fixed_batches(
+    folder: Path, stream: Callable[[Config, list[Asset]], ShotStream[Config, Batch]], config: Config, count: int = 6
+) -> dict[str, list[Batch]]:
+    """Some batches, always the same, of every set of rigs and clips that were never trained on."""
+    streams = {name: stream(config, assets) for name, assets in held_out_assets(folder).items()}
+    return {name: [one.batch(np.random.default_rng((config.seed, i)), []) for i in range(count)] for name, one in streams.items()}

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ...backend.errors import CaptureError
 from ...backend.model.batch import ModelInput
 from ...backend.model.encoder import ImageEncoder
+from ..weights import WeightsFile
 from .config import V1Config
 from .mesh2pose import Mesh2Pose
 from .video2mesh import Video2Mesh
 
-FORMAT = "mocap_anything.baseline_v1"
+_FILE = WeightsFile("mocap_anything.baseline_v1", "V1 model", "training train --model v1")
 
 
 @dataclass
@@ -62,19 +59,12 @@ class MoCapV1(nn.Module):
 
 def save_v1(model: MoCapV1, path: Path, metadata: dict[str, str] | None = None) -> None:
     """Weights in float16 with the config in the file's own metadata."""
-    state = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in model.state_dict().items()}
-    save_file(state, str(path), metadata={"format": FORMAT, "config": json.dumps(model.config.to_dict())} | (metadata or {}))
+    _FILE.save(model, model.config.to_dict(), path, metadata)
 
 
 def load_v1(path: Path) -> MoCapV1:
     """Read what save_v1 wrote; raises CaptureError where the file is missing or another."""
-    if not path.is_file():
-        raise CaptureError(f"There is no V1 model at '{path}'. Train one with `training train --model v1`.")
-    with safe_open(str(path), framework="pt") as file:
-        header = file.metadata() or {}
-        state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (no mapping, though it looks like one)
-    if header.get("format") != FORMAT:
-        raise CaptureError(f"'{path.name}' is not a V1 model. Choose one that `training train --model v1` wrote.")
-    model = MoCapV1(V1Config.from_dict(json.loads(header["config"])))
+    config, state = _FILE.read(path)
+    model = MoCapV1(V1Config.from_dict(config))
     model.load_state_dict(state, strict=True)
     return model.eval().requires_grad_(False)

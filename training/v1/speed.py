@@ -37,8 +37,7 @@ from ..whole_capture import captured, request_of
 from .config import V1Config
 from .flops import published, total
 from .network import MoCapV1, load_v1
-from .triposg.config import Settings
-from .triposg.load import load_triposg
+from .triposg.load import triposg_of
 from .triposg.method import silhouettes
 from .triposg.model import TripoSG
 
@@ -214,7 +213,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         first = load_v1(args.v1) if args.v1 else MoCapV1(V1Config()).eval().requires_grad_(False)
         second = load_model(model_path(args.model))
-        triposg = load_triposg(args.triposg[0], Settings().changed(args.triposg[1:])) if args.triposg else None
+        triposg = triposg_of(args.triposg) if args.triposg else None
     except CaptureError as error:
         parser.error(str(error))
     for frames in (_WARM, args.frames):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,11 @@ def load_triposg(source: str, settings: Settings | None = None, device: str | No
     encoder = _image_encoder(folder / "image_encoder_dinov2").to(device=device, dtype=kind)
     model = TripoSG(transformer, decoder, encoder, _preprocessing(_json(folder / _PICTURES)), settings or Settings(), scheduler.shift)
     return model.eval().requires_grad_(False)
+
+
+def triposg_of(words: Sequence[str]) -> TripoSG:
+    """What the commands' --triposg says: a folder or a name on the hub, then settings. Raises CaptureError as load_triposg does."""
+    return load_triposg(words[0], Settings().changed(words[1:]))
 
 
 def _folder(source: str) -> Path:
