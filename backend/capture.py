@@ -27,6 +27,7 @@ from .settings import CaptureSettings
 from .video import Clip
 
 if TYPE_CHECKING:
+    from .fit import Settle
     from .predictor import Prediction
 
 _INSIDE = 0.1  # share of a reference's points that must lie in its picture
@@ -91,10 +92,12 @@ def trimmed(clip: Clip, settings: CaptureSettings) -> range:
     return range(start, stop)
 
 
-def capture(request: CaptureRequest, cancel: CancelToken, loader: ModelLoader | None = None) -> Generator[Progress, None, CaptureResult]:
+def capture(
+    request: CaptureRequest, cancel: CancelToken, loader: ModelLoader | None = None, settle: Settle | None = None
+) -> Generator[Progress, None, CaptureResult]:
     """Run a capture; raises CaptureError with what to change, CaptureCancelled when asked to stop.
 
-    loader: `load_model`, or something that keeps what it read for the next capture.
+    loader: `load_model`, or something that keeps what it read for the next capture. settle: in place of the bundled denoiser.
     """
     from .device import choose_device, seed_everything
     from .model.checkpoint import load_model, load_refiner
@@ -123,7 +126,7 @@ def capture(request: CaptureRequest, cancel: CancelToken, loader: ModelLoader | 
         track = yield from _predict(request, predictor, plan, crop, cancel, clock, done, part)
         done += _STAGES["capture"] * part
         if request.settings.fit and track.reference.time is not None:  # a rendered reference is no frame that a fit could start from
-            track = yield from _fitted(request, body, track, plan, refiner, cancel, clock, done, part)
+            track = yield from _fitted(request, body, track, plan, (refiner, settle), cancel, clock, done, part)
         tracks.append(track)
         done += _STAGES["fit"] * part
     yield Progress("Finishing", 1 - _STAGES["finish"])
@@ -261,15 +264,15 @@ def _predict(
 
 
 def _fitted(
-    request: CaptureRequest, body: Body, track: Track, plan: _Plan, refiner: Any, cancel: CancelToken, clock: _Clock, done: float, part: float
+    request: CaptureRequest, body: Body, track: Track, plan: _Plan, aids: tuple[Any, Settle | None], cancel: CancelToken, clock: _Clock, done: float, part: float
 ) -> Generator[Progress, None, Track]:
-    """The track with the turns that geometry makes of what was found."""
+    """The track with the turns that geometry makes of what was found. aids: the refiner, and what settles the turns."""
     from .device import one_thread
     from .fit import fit
     from .subject import outward, shrinking
 
     pictures = outward(request.clip, plan.seed, plan.frames)
-    steps = fit(request.rig, body, track, plan.seed - plan.frames.start, refiner=refiner, pictures=pictures, scale=shrinking(request.clip))
+    steps = fit(request.rig, body, track, plan.seed - plan.frames.start, None, aids[0], pictures, shrinking(request.clip), aids[1])
     with one_thread(), closing(steps):  # all the while, for optical flow goes on beside it
         while True:
             cancel.check()

@@ -17,7 +17,7 @@ what each frame knew of it.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +29,7 @@ from .axis_angles import exp_rotation, inverse_left_jacobian, log_rotation
 from .body_points import Body
 from .camera import Camera
 from .comparison import Comparison
+from .evidence import Evidence, evidence_of
 from .fit_settings import FitSettings
 from .ik_chain import Chain, Targets
 from .inverse_kinematics import bone_jacobian
@@ -45,12 +46,22 @@ _STEPS = 3  # between two looks at the places
 _LEAST_GAP = 1e-3  # seconds
 
 
+Settle = Callable[[Evidence], np.ndarray]
+
+
 @dataclass
 class _State:
     """angles (T, A, 3) of the active bones' turns against their carriers, shift (T, 3) of all roots since the reference, sizes of the rig."""
 
     angles: Tensor
     shift: Tensor
+
+
+def chain_of(rig: Rig, body: Body, reference: np.ndarray, times: np.ndarray) -> Chain:
+    """The chain that a capture is fitted with, of all points of a body."""
+    rows, slots = np.nonzero(body.mask)
+    unknown = np.broadcast_to(np.zeros(3), (len(times), len(rows), 3))
+    return Chain(rig, reference, Targets(body.bones[rows], body.offsets[rows, slots], unknown, times))
 
 
 class _Fit:
@@ -62,8 +73,7 @@ class _Fit:
         self.settings, self.times = settings, torch.from_numpy(np.asarray(track.times, np.float64))
         frames = len(track.times)
         rows, slots = np.nonzero(body.mask)
-        unknown = np.broadcast_to(np.zeros(3), (frames, len(rows), 3))
-        self.chain = Chain(rig, track.reference.pose, Targets(body.bones[rows], body.offsets[rows, slots], unknown, track.times))
+        self.chain = chain_of(rig, body, track.reference.pose, track.times)
         self.places, self.chances, self.rows, self.slots = track.places, track.chances, rows, slots
         self.share = torch.from_numpy(body.mask.sum(1)[rows] ** -0.5)  # points of one bone err alike
         self.corner = torch.from_numpy(track.crop.center - np.asarray(track.crop.side)[:, None] / 2)
@@ -235,12 +245,12 @@ class _Fit:
 
 def fit(
     rig: Rig, body: Body, track: Track, seed: int, settings: FitSettings | None = None, refiner: Refiner | None = None,
-    pictures: Iterator[np.ndarray] | None = None, scale: float = 1.0,
+    pictures: Iterator[np.ndarray] | None = None, scale: float = 1.0, settle: Settle | None = None,
 ) -> Generator[float, None, Track]:
     """The track, whose reference must be aligned and of its frame `seed`, with fitted turns; yields the share done.
 
     pictures: shrunk by `scale`, in the order of the fit: from the reference's to the last, then from the one before it back to the first; without
-    them the skin is not looked at. refiner: compares the posed rig with them.
+    them the skin is not looked at. refiner: compares the posed rig with them. settle: what is likelier than the turns that were fitted.
     """
     settings = settings or FitSettings()
     problem = _Fit(rig, body, track, settings)
@@ -252,6 +262,9 @@ def fit(
     finally:
         problem.close()
     state.angles = steady(problem.times, state.angles, problem.known, seed, settings.surge)
+    if settle is not None and problem.chain.active.size:
+        evidence = evidence_of(body, track, problem.chain, state.angles, problem.prior, problem.known / settings.doubtful)
+        state.angles = torch.from_numpy(evidence.in_carriers(settle(evidence)))
     parts = [slice(k, k + _CHUNK) for k in range(0, len(track.times), _CHUNK)]
     return replace(track, turn=np.concatenate([track.part(part).turns(body, problem.pose(state, part)[0].numpy()[:, body.bones]) for part in parts]))
 
