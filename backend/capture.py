@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _INSIDE = 0.1  # share of a reference's points that must lie in its picture
 MODELS = Path(__file__).resolve().parent.parent / "assets" / "models"
 REFINER = "refiner"  # a bundled model of its own, which compares the posed rig with the frames
+DENOISER = "denoiser"  # another one, which knows how fits err
 _STAGES = {"load": 0.02, "follow": 0.13, "capture": 0.3, "fit": 0.51, "finish": 0.04}  # shares of the progress bar
 
 ModelLoader = Callable[[Path, Any], Any]
@@ -100,8 +101,9 @@ def capture(
     loader: `load_model`, or something that keeps what it read for the next capture. settle: in place of the bundled denoiser.
     """
     from .device import choose_device, seed_everything
-    from .model.checkpoint import load_model, load_refiner
+    from .model.checkpoint import load_denoiser, load_model, load_refiner
     from .predictor import Predictor
+    from .settle import Settler
 
     clock, done = _Clock(), 0.0
     yield Progress("Loading the model", 0.0)
@@ -110,6 +112,8 @@ def capture(
         seed_everything()
         model = (loader or load_model)(model_path(request.settings.model), device)
         refiner = load_refiner(model_path(REFINER), device) if request.settings.fit and request.settings.refine else None
+        if request.settings.fit and settle is None:
+            settle = Settler(load_denoiser(model_path(DENOISER)))
         body = read_body(request.rig, model.config.surface_points)
         frames = trimmed(request.clip, request.settings)
         plans = _plan(request, body, frames)
@@ -264,7 +268,8 @@ def _predict(
 
 
 def _fitted(
-    request: CaptureRequest, body: Body, track: Track, plan: _Plan, aids: tuple[Any, Settle | None], cancel: CancelToken, clock: _Clock, done: float, part: float
+    request: CaptureRequest, body: Body, track: Track, plan: _Plan, aids: tuple[Any, Settle | None],
+    cancel: CancelToken, clock: _Clock, done: float, part: float,
 ) -> Generator[Progress, None, Track]:
     """The track with the turns that geometry makes of what was found. aids: the refiner, and what settles the turns."""
     from .device import one_thread

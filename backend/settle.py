@@ -10,34 +10,29 @@ from torch import Tensor
 
 from .evidence import Evidence
 from .model.denoiser import Denoiser, Fits
-from .model.skeleton_graph import skeleton_graph
+from .model.skeleton_graph import EDGES, HOPS, skeleton_graph
 
 _CORE = 128  # frames that a window answers for
-_TIMED = ("turn", "said", "spread", "error", "sight")
-_BONED = ("head", "vector")
+_ALONE = (HOPS - 1, EDGES - 1)  # hop and edge of what is no bone
+
+
+def padded(arrays: Sequence[np.ndarray], fill: int = 0) -> Tensor:
+    """(B, …) arrays filled up to the largest of each axis."""
+    whole = np.full((len(arrays), *np.max([a.shape for a in arrays], axis=0)), fill, arrays[0].dtype)
+    for row, array in enumerate(arrays):
+        whole[(row, *(slice(size) for size in array.shape))] = array
+    return torch.from_numpy(whole)
 
 
 def fits_of(evidence: Sequence[Evidence]) -> Fits:
     """A batch, padded to the longest and the largest."""
-    bones, frames = max(len(e.above) for e in evidence), max(len(e.times) for e in evidence)
-    values: dict[str, Tensor] = {}
-    for name in _TIMED + _BONED:
-        first = getattr(evidence[0], name)
-        boned = 1 if name in _TIMED else 0
-        shape = ([frames] if name in _TIMED else []) + ([bones] if name != "sight" else []) + list(first.shape[boned + (name != "sight") :])
-        values[name] = torch.zeros(len(evidence), *shape)
-        for row, one in enumerate(evidence):
-            part = torch.from_numpy(getattr(one, name))
-            values[name][(row, *(slice(n) for n in part.shape))] = part
-    above, times = torch.full((len(evidence), bones), -1), torch.zeros(len(evidence), frames)
-    hop, edge = (torch.full((len(evidence), bones, bones), kind) for kind in (7, 4))
-    for row, one in enumerate(evidence):
-        count = len(one.above)
-        above[row, :count], times[row, : len(one.times)] = torch.from_numpy(one.above), torch.from_numpy(one.times)
-        hop[row, :count, :count], edge[row, :count, :count] = (torch.from_numpy(part) for part in skeleton_graph(one.above))
-    exist = [torch.tensor([[k < n for k in range(most)] for n in counts])
-             for counts, most in (([len(e.above) for e in evidence], bones), ([len(e.times) for e in evidence], frames))]  # fmt: skip
-    return Fits(times=times, above=above, hop=hop, edge=edge, bones=exist[0], frames=exist[1], **values)
+    names = ("times", "turn", "said", "spread", "error", "head", "vector", "sight")
+    hop, edge = (padded(parts, kind) for parts, kind in zip(zip(*(skeleton_graph(e.above) for e in evidence), strict=True), _ALONE, strict=True))
+    return Fits(
+        above=padded([e.above for e in evidence], -1), hop=hop, edge=edge,
+        bones=padded([np.ones(len(e.above), bool) for e in evidence]), frames=padded([np.ones(len(e.times), bool) for e in evidence]),
+        **{name: padded([getattr(e, name) for e in evidence]) for name in names},
+    )  # fmt: skip
 
 
 class Settler:

@@ -31,7 +31,7 @@ from ..cases import motion_amount
 from ..takes import Take
 from ..whole_capture import request_of
 from .asset import Asset
-from .stream import training_assets
+from .stream import held_out_assets, training_assets
 from .vary import varied
 
 log = logging.getLogger(__name__)
@@ -92,20 +92,23 @@ class Recorder:
         return arrays | {"true": truth_of(request, take.pose, kept[0].axes)}
 
 
-def any_asset(rng: np.random.Generator, assets: list[Asset]) -> Asset:
+def some_baked(rng: np.random.Generator, assets: list[Asset]) -> Asset:
+    """One of them."""
+    return assets[rng.integers(len(assets))]
+
+
+def some_asset(rng: np.random.Generator, assets: list[Asset]) -> Asset:
     """A baked rig, sometimes with a motion made of its own, or a procedural creature."""
     from ..zoo import make_creature
 
     if not assets or rng.random() >= _BAKED:
         return make_creature(rng)
-    asset = assets[rng.integers(len(assets))]
+    asset = some_baked(rng, assets)
     return varied(rng, asset) if rng.random() < _VARIED else asset
 
 
-def make_one(index: int, seed: int, assets: list[Asset], recorder: Recorder, place: Path) -> str:
+def make_one(rng: np.random.Generator, asset: Asset, recorder: Recorder, place: Path) -> str:
     """Write one capture's arrays, or nothing where the draw has no motion or can't be captured; says what became of it."""
-    rng = np.random.default_rng((seed, index))
-    asset = any_asset(rng, assets)
     take = random_take(rng, asset) if len(asset.rig) <= _LONGEST else None
     if take is None:
         return f"{asset.name}: nothing moves"
@@ -127,6 +130,7 @@ def main() -> None:
     parser.add_argument("--baked", type=Path, required=True, help="folder of baked rigs")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--model", default="anywhere", help="a bundled model's name or a file (default: %(default)s)")
+    parser.add_argument("--held-out", action="store_true", help="of held-out clips of the rigs that are for training: for validation")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rank", type=int, default=0, help="of several processes that share the work")
     parser.add_argument("--of", type=int, default=1)
@@ -134,12 +138,13 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
-    assets, recorder, end = training_assets(args.baked), Recorder(args.model), time.monotonic() + 60 * args.minutes
-    index = args.rank
+    assets = held_out_assets(args.baked)["seen"] if args.held_out else training_assets(args.baked)
+    choose, recorder, end, index = some_baked if args.held_out else some_asset, Recorder(args.model), time.monotonic() + 60 * args.minutes, args.rank
     while time.monotonic() < end:
         place = args.out / f"{args.seed}-{index:06d}.npz"
         if not place.exists():
-            log.info("%d %s", index, make_one(index, args.seed, assets, recorder, place))
+            rng = np.random.default_rng((args.seed, index))
+            log.info("%d %s", index, make_one(rng, choose(rng, assets), recorder, place))
         index += args.of
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset
 
 from ...backend.evidence import Evidence
 from ...backend.model.denoiser import Fits
-from ...backend.settle import fits_of
+from ...backend.settle import fits_of, padded
 
 _ROLL = 0.15  # radians that a camera leans
 
@@ -52,11 +52,7 @@ def leaning(rng: np.random.Generator, evidence: Evidence, true: np.ndarray) -> t
 
 def batch_of(pairs: list[tuple[Evidence, np.ndarray]]) -> FittedBatch:
     """Padded as Fits are."""
-    x = fits_of([evidence for evidence, _ in pairs])
-    true = torch.zeros_like(x.turn)
-    for row, (_, turn) in enumerate(pairs):
-        true[row, : turn.shape[0], : turn.shape[1]] = torch.from_numpy(np.ascontiguousarray(turn))
-    return FittedBatch(x, true)
+    return FittedBatch(fits_of([evidence for evidence, _ in pairs]), padded([true for _, true in pairs]))
 
 
 class FittedStream(IterableDataset[FittedBatch]):
