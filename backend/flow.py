@@ -9,9 +9,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from .body_points import Crop
-
-_ROOM = 1.25  # of the crop: flow is worked out within this
+_ROOM = 0.25  # of the subject's longer side: flow is worked out so far around it
 _SMALLEST = 64  # pixels
 _PATCHES = 16  # pixels that flow needs at least
 
@@ -57,12 +55,12 @@ class FlowWorker:
         self.searches = (make_search(), make_search())  # each has buffers of its own
         self.pending: _Pending | None = None
 
-    def begin(self, then: np.ndarray, now: np.ndarray, scale: float, crop: Crop) -> None:
-        """Start on the flow from one picture (H, W, 3), shrunk by `scale`, to the next, around a crop, unless it works on these two already."""
+    def begin(self, then: np.ndarray, now: np.ndarray, scale: float, box: np.ndarray) -> None:
+        """Start on the flow from one picture (H, W, 3), shrunk by `scale`, to the next, around a box (2, 2), unless it works on these two already."""
         if self.began(then, now):
             return
         self.drop()
-        first = part_around(then, scale, crop)
+        first = part_around(then, scale, box)
         height, width = first.grey.shape
         if min(height, width) < _PATCHES:
             return
@@ -76,11 +74,11 @@ class FlowWorker:
         """Whether it works on these two."""
         return self.pending is not None and self.pending.pictures[0] is then and self.pending.pictures[1] is now
 
-    def part(self, picture: np.ndarray, scale: float, crop: Crop) -> Part:
-        """The part that flow starts from, if it does from this picture, else the one around the crop."""
+    def part(self, picture: np.ndarray, scale: float, box: np.ndarray) -> Part:
+        """The part that flow starts from, if it does from this picture, else the one around the box."""
         if self.pending is not None and self.pending.pictures[0] is picture:
             return self.pending.then
-        return part_around(picture, scale, crop)
+        return part_around(picture, scale, box)
 
     def take(self) -> Flow | None:
         """What was begun; None where the part was too small."""
@@ -100,7 +98,8 @@ def make_search() -> cv2.DISOpticalFlow:
     """A dense inverse search, for one thread at a time."""
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     search.setFinestScale(0)
-    search.setPatchStride(4)
+    search.setPatchStride(6)
+    search.setGradientDescentIterations(12)
     search.setVariationalRefinementIterations(0)
     return search
 
@@ -110,12 +109,15 @@ def calc(search: cv2.DISOpticalFlow, first: np.ndarray, second: np.ndarray) -> n
     return search.calc(first, second, np.zeros((*first.shape, 2), np.float32))
 
 
-def part_around(picture: np.ndarray, scale: float, crop: Crop) -> Part:
-    """The part of a picture, shrunk by `scale`, in which what is in a crop may move; never less than a patch needs."""
+def part_around(picture: np.ndarray, scale: float, box: np.ndarray) -> Part:
+    """The part of a picture, shrunk by `scale`, in which what is in a box (its low and high corner, pixels of the clip) may move; never less than a patch
+    needs."""
     size = np.array([picture.shape[1], picture.shape[0]])
-    half = max(float(crop.side) * scale * _ROOM / 2, _SMALLEST / 2)
-    low = np.clip(np.floor(crop.center * scale - half), 0, np.maximum(size - _SMALLEST, 0)).astype(int)
-    high = np.minimum(np.maximum(np.ceil(crop.center * scale + half).astype(int), low + _SMALLEST), size)
+    room = _ROOM * float(np.ptp(box, axis=0).max())
+    middle = box.mean(0) * scale
+    half = np.maximum((np.ptp(box, axis=0) / 2 + room) * scale, _SMALLEST / 2)
+    low = np.clip(np.floor(middle - half), 0, np.maximum(size - _SMALLEST, 0)).astype(int)
+    high = np.minimum(np.maximum(np.ceil(middle + half).astype(int), low + _SMALLEST), size)
     return Part(low, grey(picture[low[1] : high[1], low[0] : high[0]]))
 
 

@@ -12,16 +12,15 @@ from torch import Tensor
 from .body_points import Body, Crop
 from .crop import crops
 from .device import fast_bfloat16
-from .model.batch import ModelInput, ModelOutput
+from .model.batch import ModelInput
 from .model.network import ReferenceState, Video2Pose2Rot
 from .model.prepare import PosedCrop, model_input
 from .model.skeleton_graph import skeleton_graph
-from .model.video2pose import local_argmax, local_modes
 from .progress import CancelToken
 
 ENCODE = 8  # frames encoded at once
 MODES = 6  # places that a point may be at
-CORE = 64  # frames that a window answers for; the halo of the receptive field is added on both sides
+CORE = 192  # frames that a window answers for; the halo of the receptive field is added on both sides
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +36,6 @@ class Prediction:
     places: np.ndarray
     chances: np.ndarray
     mask: np.ndarray
-
-    def part(self, rows: slice) -> Prediction:
-        """Some of the frames."""
-        return Prediction(*(getattr(self, f.name)[rows] for f in fields(self)))
 
     def room(self, frames: int) -> Prediction:
         """One of that many frames, to be filled: kept stretch by stretch, they would lie scattered between what a window needs for a moment, and memory
@@ -105,11 +100,16 @@ class Predictor:
         tokens, fine, mask = (part[0].float() for part in encoded)
         return tokens, fine, mask
 
-    def decode(self, encoded: tuple[Tensor, ...], times: np.ndarray, sides: np.ndarray) -> ModelOutput:
-        """What `encode` said of some frames to the network's answer for them."""
-        tokens, fine, mask = (part[None] for part in encoded)
+    def decode(self, encoded: tuple[Tensor, ...], times: np.ndarray, sides: np.ndarray, core: slice) -> Prediction:
+        """What `encode` said of some frames to what the network says of those of `core` among them."""
+        tokens, fine, mask = encoded
         x = self._input(torch.zeros(1, 3, 1, 1), times, sides)
-        return self.model.decode(x, self.state, tokens, fine, mask)
+        told = self.model.decode(x, self.state, tokens[None], fine[None], core, MODES)
+        inside = ((told.uv > -0.1) & (told.uv < 1.1)).all(-1)
+        weight = told.certainty * x.point_mask[0] * inside
+        shown = (255 * mask[core].sigmoid()).round().byte()
+        said = [value.float() for value in (told.turn, told.uv, told.log_error.exp(), weight)] + [told.places.half(), told.chances.half(), shown]
+        return Prediction(*(value.cpu().numpy() for value in said))
 
     def locate(self, images: list[np.ndarray], times: np.ndarray, crop: Crop, scale: float) -> tuple[np.ndarray, np.ndarray]:
         """Existing points (T, P, 2) in crop units and their certainty (T, P) in frames given as pictures shrunk by `scale`."""
@@ -120,18 +120,6 @@ class Predictor:
         uv, certainty = uv[0].float().cpu(), certainty[0].float().cpu()
         weight = certainty * ((uv > -0.1) & (uv < 1.1)).all(-1)
         return uv.numpy()[:, self.body.mask].astype(np.float64), weight.numpy()[:, self.body.mask].astype(np.float64)
-
-    def _prediction(self, out: ModelOutput) -> Prediction:
-        side = round(out.heat.shape[-1] ** 0.5)
-        certainty = local_argmax(out.heat, side)[1][0, ..., 0]
-        places, chances = local_modes(out.heat[0], side, MODES)
-        mask = torch.from_numpy(self.body.mask).to(certainty.device)
-        uv, error = out.uv[0].float(), out.log_error[0].float().exp()
-        inside = ((uv > -0.1) & (uv < 1.1)).all(-1)
-        weight = certainty * mask * inside
-        shown = (255 * out.mask_logits[0].float().sigmoid()).round().byte()
-        said = [value.float() for value in (out.turn[0], uv, error, weight)] + [value.half() for value in (places, chances * mask[..., None])] + [shown]
-        return Prediction(*(value.cpu().numpy() for value in said))
 
     def windows(self, frames: Iterator[tuple[int, np.ndarray]], crop: Crop, times: np.ndarray, cancel: CancelToken) -> Iterator[tuple[int, Prediction | None]]:
         """Stream frames (index into crop and times, picture) and yield (frames encoded so far, a stretch of predictions or None).
@@ -159,8 +147,8 @@ class Predictor:
                 low, high = max(done - halo, 0), min(stop + halo, total)
                 cancel.check()
                 with torch.inference_mode():
-                    found = self._prediction(self.decode(held.rows(low, high), times[low:high], crop.side[low:high]))
-                yield count, found.part(slice(done - low, stop - low))
+                    found = self.decode(held.rows(low, high), times[low:high], crop.side[low:high], slice(done - low, stop - low))
+                yield count, found
                 done = stop
                 with torch.inference_mode():
                     held.drop(max(done - halo, 0))

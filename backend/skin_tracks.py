@@ -11,7 +11,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .body_points import Crop
 from .camera import Camera
 from .drawn import project
 from .flow import FlowWorker
@@ -56,9 +55,9 @@ class SkinTracks:
     def look(self, standing: Standing, camera: Camera, shot: Shot) -> Seen | None:
         """Where the points are in a frame; None where none is left."""
         if self.image is not None and shot.image is not self.image:
-            self._step(shot, standing.crop)
+            self._step(shot, standing)
         if shot.after is not None:
-            self.worker.begin(shot.image, shot.after, shot.scale, standing.crop)  # it is ready when this frame's pose is found
+            self.worker.begin(shot.image, shot.after, shot.scale, standing.box)  # it is ready when this frame's pose is found
         if not len(self.place):
             return None
         surface, crop = self.surface, standing.crop
@@ -77,10 +76,10 @@ class SkinTracks:
         self.image = shot.image
         self._seed(standing, shot)
 
-    def _step(self, shot: Shot, crop: Crop) -> None:
+    def _step(self, shot: Shot, standing: Standing) -> None:
         """Move all points from the frame before to this one, as the flow around the rig says."""
         assert self.image is not None
-        self.worker.begin(self.image, shot.image, shot.scale, crop)
+        self.worker.begin(self.image, shot.image, shot.scale, standing.box)
         flow = self.worker.take()
         if flow is None:
             self.forget()
@@ -89,7 +88,7 @@ class SkinTracks:
         step = _sample(flow.onward, start)
         end = start + step
         away = np.linalg.norm(step + _sample(flow.back, end), axis=1)
-        self.covariance = self.covariance + _spread(flow.then.structure, start, step, float(crop.side) * shot.scale)
+        self.covariance = self.covariance + _spread(flow.then.structure, start, step, float(standing.crop.side) * shot.scale)
         self.place, self.image = (end + flow.then.corner) / shot.scale, shot.image
         within = ((np.minimum(start, end) >= 0) & (np.maximum(start, end) < flow.then.grey.shape[::-1])).all(1)
         self._keep(within & (away < _AGREE[0] + _AGREE[1] * np.linalg.norm(step, axis=1)))
@@ -117,7 +116,7 @@ class SkinTracks:
         place = (visible.centers / size - 0.5) * float(crop.side) + crop.center
         inside = ((place * scale > 1) & (place * scale < [image.shape[1] - 1, image.shape[0] - 1])).all(1)
         inside &= shot.subject(place) > _SUBJECT
-        part = self.worker.part(image, scale, crop)
+        part = self.worker.part(image, scale, standing.box)
         strength = _sample(part.structure, place * scale - part.corner)[:, [0, 2]].sum(1)
         cell = visible.pixel // size // _CELL * size + visible.pixel % size // _CELL
         order = np.lexsort((-strength, cell))

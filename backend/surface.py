@@ -69,6 +69,12 @@ class Standing:
     size: int
 
     @cached_property
+    def box(self) -> np.ndarray:
+        """(2, 2) its low and high corner in the picture, pixels of the clip."""
+        places = project(self.vertices, self.intrinsics)
+        return self.crop.to_pixels(np.stack([places.min(0), places.max(0)]) / self.size)
+
+    @cached_property
     def visible(self) -> Visible:
         """What shows of it; drawn once, whoever asks."""
         points, camera = torch.from_numpy(self.vertices).float()[None], torch.from_numpy(self.intrinsics).float()[None]

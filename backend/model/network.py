@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,9 @@ from .config import ModelConfig
 from .encoder import ImageEncoder
 from .pose2rot import Pose2Rot
 from .prompts import FineMap, References
-from .video2pose import Found, Match, Video2Pose
+from .video2pose import Found, Match, Video2Pose, local_modes
+
+_READ = 8  # frames whose maps are there at once
 
 
 @dataclass
@@ -26,6 +29,18 @@ class ReferenceState:
     source: Tensor
     samples: Tensor
     prompts: Tensor
+
+
+class Answer(NamedTuple):
+    """Of T frames: turn (T, J, 3, 3), uv (T, J, K, 2), log_error (T, J) as in ModelOutput; certainty (T, J, K) how surely each point was found; places
+    (T, J, K, M, 2) and chances (T, J, K, M) of where else it may be, nowhere for points that do not exist."""
+
+    turn: Tensor
+    uv: Tensor
+    log_error: Tensor
+    certainty: Tensor
+    places: Tensor
+    chances: Tensor
 
 
 class Video2Pose2Rot(nn.Module):
@@ -55,12 +70,30 @@ class Video2Pose2Rot(nn.Module):
         fine_map = torch.cat([alike, known.to(alike.dtype)], 1)
         return tokens, fine_map.unflatten(0, images.shape[:2]), mask
 
-    def decode(self, x: ModelInput, state: ReferenceState, tokens: Tensor, fine_map: Tensor, mask: Tensor) -> ModelOutput:
-        """The joints' side over a window of encoded frames; x.images is not looked at."""
-        found = self.video2pose.find(x, tokens, fine_map.flatten(0, 1), state.samples, state.prompts)
-        uv, xyz, log_error, features = self.video2pose(x, found, fine_map.flatten(0, 1))
-        turn, start = self.pose2rot(x, xyz, log_error, features)
-        return ModelOutput(uv, found.heat, xyz, log_error, turn, start, mask)
+    def decode(self, x: ModelInput, state: ReferenceState, tokens: Tensor, fine_map: Tensor, core: slice, modes: int) -> Answer:
+        """The joints' side over a window of encoded frames of one clip, told for those of `core` alone; the others are what their answers depend on.
+
+        x.images is not looked at. Maps of all points are large: they are read a few frames at a time, and not kept.
+        """
+        pose, shown, frames = self.video2pose, x.point_mask[0], tokens.shape[1]
+        joints = pose.gather(x, tokens, state.prompts)
+        places, chances, uv, certainty = [], [], [], []
+        for start in range(0, frames, _READ):
+            stop = min(start + _READ, frames)
+            read = pose.read_out(joints[:, start:stop], state.samples[:, 0], fine_map[0, start:stop])
+            uv.append(read[1])
+            certainty.append(read[2])
+            told = read[0][0, max(core.start - start, 0) : max(core.stop - start, 0)]
+            if not len(told):
+                continue
+            for kept, value in zip((places, chances), local_modes(told[:, shown], fine_map.shape[-1], modes), strict=True):
+                whole = value.new_zeros(*told.shape[:3], *value.shape[2:])
+                whole[:, shown] = value
+                kept.append(whole)
+        found = Found(tokens.new_empty(0), torch.cat(uv, 1), torch.cat(certainty, 1), joints)
+        told_uv, xyz, log_error, features = pose(x, found, fine_map[0])
+        turn, _ = self.pose2rot(x, xyz, log_error, features)
+        return Answer(*(part[0, core] for part in (turn, told_uv, log_error, found.certainty[..., 0])), torch.cat(places), torch.cat(chances))
 
     def locate(self, x: ModelInput, state: ReferenceState, tokens: Tensor, fine_map: Tensor) -> tuple[Tensor, Tensor]:
         """Following: uv (B, T, J, K, 2) and the probability (B, T, J, K) near it, over a window of encoded frames, without rotations."""

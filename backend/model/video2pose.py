@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -139,10 +139,15 @@ class Video2Pose(nn.Module):
 
     def find(self, x: ModelInput, tokens: Tensor, fine_map: Tensor, samples: Tensor, prompts: Tensor) -> Found:
         """Matching alone: tokens (B, T, L, C), fine_map (B·T, 2c, h, w), samples (B, N, J, K, c), prompts (B, N, J, dim)."""
+        joints = self.gather(x, tokens, prompts)
+        return Found(*self.read_out(joints, samples[:, 0], fine_map), joints)
+
+    def gather(self, x: ModelInput, tokens: Tensor, prompts: Tensor) -> Tensor:
+        """(B, T, J, dim) what the joints learn of the frames, before any place is read out."""
         joints = self.memory(prompts, x.times, x.ref_times)
         for block in self.blocks:
             joints = block(joints, x.hop, x.edge, x.joint_mask, x.times, x.frame_mask, tokens)
-        return Found(*self.read_out(joints, samples[:, 0], fine_map), joints)
+        return cast(Tensor, joints)
 
     def forward(self, x: ModelInput, found: Found, fine_map: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Lifting what was found: uv, xyz, log_error (ModelOutput's) and the joint features (B, T, J, dim)."""
