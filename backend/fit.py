@@ -31,8 +31,7 @@ from .camera import Camera
 from .comparison import Comparison
 from .evidence import Evidence, evidence_of
 from .fit_settings import FitSettings
-from .ik_chain import Chain, Targets
-from .inverse_kinematics import bone_jacobian
+from .ik_chain import Chain, Targets, levers, swept
 from .kinematics import bone_rotations
 from .model.refiner import Refiner
 from .rig import Rig
@@ -47,6 +46,7 @@ _LEAST_GAP = 1e-3  # seconds
 
 
 Settle = Callable[[Evidence], np.ndarray]
+Posed = tuple[Tensor, Tensor]  # rotations (n, J, 3, 3) and heads (n, J, 3), sizes of the rig
 
 
 @dataclass
@@ -99,17 +99,17 @@ class _Fit:
         """The reference's pose in every frame."""
         return _State(torch.zeros_like(self.prior), self.prior.new_zeros(len(self.prior), 3))
 
-    def pose(self, state: _State, part: slice) -> tuple[Tensor, Tensor]:
+    def pose(self, state: _State, part: slice) -> Posed:
         """Rotations (n, J, 3, 3) and heads (n, J, 3), sizes of the rig."""
         angles = state.angles[part]
         turns = torch.eye(3, dtype=angles.dtype).expand(len(angles), len(self.chain.rig), 3, 3).clone()
         turns[:, self.chain.active] = exp_rotation(angles)
         return self.chain.pose(turns, self.chain.ref_heads + state.shift[part][:, None])
 
-    def look(self, state: _State, part: slice) -> tuple[Tensor, Tensor]:
+    def look(self, posed: Posed, part: slice) -> tuple[Tensor, Tensor]:
         """Where each point should go, crop units (n, P, 2), from its places near the present pose, and how surely (n, P)."""
         settings = self.settings
-        shown, _ = self._seen(self.chain.points(*self.pose(state, part)), part)
+        shown, _ = self._seen(self.chain.points(*posed), part)
         places, chances = (torch.from_numpy(said[part][:, self.rows, self.slots]).double() for said in (self.places, self.chances))
         off = (places - shown[..., None, :]).square().sum(-1)
         likely = chances * torch.exp(-off / (2 * settings.near**2))
@@ -151,37 +151,38 @@ class _Fit:
             if after is not None:
                 image = after
 
-    def compare(self, state: _State, part: slice, shot: Shot) -> list[Seen]:
+    def compare(self, posed: Posed, part: slice, shot: Shot) -> list[Seen]:
         """Where the skin is seen in a part's one frame."""
-        standing, camera = self._standing(state, part)
+        standing, camera = self._standing(posed, part)
         return [] if standing is None else [seen for eye in self.eyes if (seen := eye.look(standing, camera, shot)) is not None]
 
-    def remember(self, state: _State, part: slice, shot: Shot) -> None:
+    def remember(self, posed: Posed, part: slice, shot: Shot) -> None:
         """What the skin looks like in a part's one frame, for the next."""
-        standing, _ = self._standing(state, part)
+        standing, _ = self._standing(posed, part)
         if standing is not None:
             for eye in self.eyes:
                 eye.remember(standing, shot)
 
-    def _standing(self, state: _State, part: slice) -> tuple[Standing | None, Camera]:
-        rotations, heads = self.pose(state, part)
+    def _standing(self, posed: Posed, part: slice) -> tuple[Standing | None, Camera]:
+        rotations, heads = posed
         camera = self.camera if self.camera.from_armature.ndim == 2 else self.camera.at(part.start)
         return self.surface.stand(rotations[0].numpy(), heads[0].numpy(), camera), camera
 
-    def refine(self, state: _State, part: slice, goal: tuple[Tensor, Tensor], seen: list[Seen], expected: Tensor, place: Tensor, gap: Tensor) -> None:
-        """One damped Gauss-Newton step of the frames of a part, in place; expected (n, A, 3), place (n, 3), gap (n,) seconds since the last.
-
-        seen: where the skin of the part's one frame is.
+    def refine(
+        self, state: _State, part: slice, posed: Posed, goal: tuple[Tensor, Tensor], seen: list[Seen], expected: Tensor, place: Tensor, gap: Tensor
+    ) -> Posed:
+        """One damped Gauss-Newton step of the frames of a part, in place, and how they then stand; expected (n, A, 3), place (n, 3), gap (n,) seconds since
+        the last. posed: how they stand. seen: where the skin of the part's one frame is.
         """
         settings, angles = self.settings, state.angles[part]
         active = angles.shape[1]
-        rotations, heads = self.pose(state, part)
+        rotations, heads = posed
         points = self.chain.points(rotations, heads)
         shown, slope = self._seen(points, part)
         residual = goal[0] - shown
         weight = goal[1] / (1 + residual.square().sum(-1) / settings.noise**2) / settings.noise**2
-        turning = bone_jacobian(self.chain, rotations, heads, points).unflatten(1, (-1, 3))
-        jacobian = torch.cat([slope @ turning, slope], -1)  # (n, P, 2, 3A + 3)
+        turning = swept(points, slope, levers(self.chain, rotations, heads)) * self.chain.moves[:, None, :, None]
+        jacobian = torch.cat([turning.flatten(3), slope], -1)  # (n, P, 2, 3A + 3)
         weighted = (jacobian * weight[..., None, None]).flatten(1, 2)
         normal = weighted.transpose(-1, -2) @ jacobian.flatten(1, 2)
         gradient = (weighted.transpose(-1, -2) @ residual.flatten(1)[..., None])[..., 0]
@@ -202,6 +203,7 @@ class _Fit:
         turn = turn / (2 * turn.norm(dim=-1, keepdim=True)).clamp(min=1.0)  # half a radian at most: farther off a linear step says nothing
         state.angles[part] = log_rotation(exp_rotation(turn) @ exp_rotation(angles))
         state.shift[part] += step[:, 3 * active :]
+        return self.pose(state, part)
 
     def know(self, state: _State, part: slice, gap: Tensor) -> None:
         """Keep how surely each angle is known, by the last step, without what the frame before said."""
@@ -277,7 +279,7 @@ def _outward(problem: _Fit, state: _State, seed: int, pictures: Iterator[np.ndar
         shots = problem.shots(path, pictures, scale)
         problem.forget()
         if first is not None:
-            problem.remember(state, slice(seed, seed + 1), first)
+            problem.remember(problem.pose(state, slice(seed, seed + 1)), slice(seed, seed + 1), first)
         angles, shift = torch.zeros_like(state.angles[:1]), torch.zeros_like(state.shift[:1])
         speed, before = torch.zeros_like(angles), seed
         for frame in path:
@@ -287,14 +289,15 @@ def _outward(problem: _Fit, state: _State, seed: int, pictures: Iterator[np.ndar
             state.angles[part], state.shift[part] = expected, shift
             shot = next(shots, None)
             first = shot if first is None else first
+            posed = problem.pose(state, part)
             for _ in range(settings.looks):
-                goal = problem.look(state, part)
-                seen = [] if shot is None else problem.compare(state, part, shot)
+                goal = problem.look(posed, part)
+                seen = [] if shot is None else problem.compare(posed, part, shot)
                 for _ in range(_STEPS):
-                    problem.refine(state, part, goal, seen, expected, shift, gap)
+                    posed = problem.refine(state, part, posed, goal, seen, expected, shift, gap)
             problem.know(state, part, gap)
             if shot is not None:
-                problem.remember(state, part, shot)
+                problem.remember(posed, part, shot)
             if frame != before:
                 speed = (state.angles[part] - angles) / gap
             angles, shift, before, done = state.angles[part].clone(), state.shift[part].clone(), frame, done + 1

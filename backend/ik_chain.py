@@ -121,3 +121,20 @@ def _levels(rig: Rig) -> list[Tensor]:
     for bone in rig.carrier_order:
         depth[bone] = depth[rig.carriers[bone]] + 1 if rig.carriers[bone] >= 0 else 0
     return [torch.from_numpy(np.flatnonzero(depth == level)) for level in range(1, depth.max(initial=0) + 1)]
+
+
+def levers(chain: Chain, rotations: Tensor, heads: Tensor) -> Tensor:
+    """(T, 6, 3A) by which `swept` tells how turns of active bones in their carriers' axes move points of a pose."""
+    above = chain.carriers[chain.active]
+    axes = torch.where((above >= 0)[:, None, None], rotations[:, above.clamp(min=0)], torch.eye(3, dtype=rotations.dtype)).transpose(-1, -2)  # axis by axis
+    return torch.cat([axes, -torch.linalg.cross(axes, heads[:, chain.active, None].expand(axes.shape))], -1).flatten(1, 2).transpose(-1, -2)
+
+
+def swept(points: Tensor, slope: Tensor, arms: Tensor) -> Tensor:
+    """(T, P, 2, A, 3) how places move by turns of active bones, whether these carry the points (T, P, 3) or not. slope: (T, P, 2, 3) how places
+    move with points.
+
+    A turn by d about an axis moves a point by d axis x (point - head), so slope . that = (point x slope) . axis - slope . (axis x head).
+    """
+    both = torch.cat([torch.linalg.cross(points[:, :, None].expand(slope.shape), slope), slope], -1)
+    return (both.flatten(1, 2) @ arms).unflatten(1, (-1, 2)).unflatten(3, (-1, 3))

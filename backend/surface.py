@@ -13,7 +13,7 @@ from torch import Tensor
 from .body_points import Crop, crop_around
 from .camera import Camera
 from .drawn import Visible, project
-from .ik_chain import Chain, riding
+from .ik_chain import Chain, levers, riding, swept
 from .kinematics import bone_rotations, inverse_affine
 from .rasterizer import rasterize
 from .rig import Rig
@@ -140,14 +140,9 @@ class Surface:
         across[:, 0, 0], across[:, 1, 1] = (focal / depth).T
         across[:, :, 2] = -flat * focal / depth
         slope = np.einsum("nij,jk->nik", across, matrix)
-        active = self.chain.active
-        above = self.rig.carriers[active]
-        axes = np.where((above >= 0)[:, None, None], np.swapaxes(rotations[np.maximum(above, 0)], -1, -2), np.eye(3))  # (A, 3, 3) axis by axis
-        # a turn by d about an axis moves a point by d axis x (point - head), so slope . that = (point x slope) . axis - slope . (axis x head)
-        both = np.concatenate([np.cross(points[:, None], slope), slope], -1)
-        levers = np.concatenate([axes, -np.cross(axes, heads[active][:, None])], -1).reshape(-1, 6)
         # by torch, whose threads are counted: numpy's would stand in the way of those that work out optical flow
-        turning = (torch.from_numpy(both.reshape(-1, 6)) @ torch.from_numpy(levers).T).numpy().reshape(len(points), 2, len(active), 3) * moved[:, None, :, None]
+        arms = levers(self.chain, torch.from_numpy(rotations)[None], torch.from_numpy(heads)[None])
+        turning = swept(torch.from_numpy(points)[None], torch.from_numpy(slope)[None], arms)[0].numpy() * moved[:, None, :, None]
         return seen.target - flat * focal - seen.intrinsics[2:], np.concatenate([turning.reshape(len(points), 2, -1), slope], 2)
 
     def normal(self, seen: Seen, state: tuple[Tensor, Tensor], trust: float) -> tuple[Tensor, Tensor]:
