@@ -42,6 +42,7 @@ from .surface import Seen, Shot, Standing, Surface
 _DAMPING = 1e-6
 _CHUNK = 64  # frames posed at once
 _STEPS = 3  # between two looks at the places
+_SETTLED = 0.02  # radians, or sizes: a step smaller than this is the last
 _LEAST_GAP = 1e-3  # seconds
 
 
@@ -86,6 +87,7 @@ class _Fit:
         self.intrinsics = torch.from_numpy(np.broadcast_to(track.camera.intrinsics, (frames, 4)).copy())
         self.eyes: list[SkinTracks | Comparison] = []
         self.normal: Tensor
+        self.moved = 0.0  # the last step's largest change
         self.prior = torch.cat([self._angles(body, track.part(slice(k, k + _CHUNK))) for k in range(0, frames, _CHUNK)])
         self.known = torch.zeros(*self.prior.shape, 3)  # single precision: it is the largest thing here
 
@@ -203,6 +205,7 @@ class _Fit:
         turn = turn / (2 * turn.norm(dim=-1, keepdim=True)).clamp(min=1.0)  # half a radian at most: farther off a linear step says nothing
         state.angles[part] = log_rotation(exp_rotation(turn) @ exp_rotation(angles))
         state.shift[part] += step[:, 3 * active :]
+        self.moved = float(step.abs().max())
         return self.pose(state, part)
 
     def know(self, state: _State, part: slice, gap: Tensor) -> None:
@@ -295,6 +298,8 @@ def _outward(problem: _Fit, state: _State, seed: int, pictures: Iterator[np.ndar
                 seen = [] if shot is None else problem.compare(posed, part, shot)
                 for _ in range(_STEPS):
                     posed = problem.refine(state, part, posed, goal, seen, expected, shift, gap)
+                    if problem.moved < _SETTLED:
+                        break
             problem.know(state, part, gap)
             if shot is not None:
                 problem.remember(posed, part, shot)
