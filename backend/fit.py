@@ -205,7 +205,7 @@ class _Fit:
         turn = turn / (2 * turn.norm(dim=-1, keepdim=True)).clamp(min=1.0)  # half a radian at most: farther off a linear step says nothing
         state.angles[part] = log_rotation(exp_rotation(turn) @ exp_rotation(angles))
         state.shift[part] += step[:, 3 * active :]
-        self.moved = float(step.abs().max())
+        self.moved = float(step.unflatten(1, (-1, 3)).norm(dim=-1).max())
         return self.pose(state, part)
 
     def know(self, state: _State, part: slice, gap: Tensor) -> None:
