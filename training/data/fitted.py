@@ -15,6 +15,7 @@ from ...backend.evidence import Evidence
 from ...backend.model.denoiser import Fits
 from ...backend.settle import fits_of, padded
 
+_STRETCHES = 10  # of rigs by their bones, from one of which a batch comes
 _ROLL = 0.15  # radians that a camera leans
 
 
@@ -56,10 +57,11 @@ def batch_of(pairs: list[tuple[Evidence, np.ndarray]]) -> FittedBatch:
 
 
 class FittedStream(IterableDataset[FittedBatch]):
-    """Batches for ever of the files in a folder; the same seed and files give the same batches, dealt out to `size` processes by rank."""
+    """Batches for ever of the files in a folder, each of rigs with about as many bones, since what is filled up is work for nothing; the same seed and
+    files give the same batches, dealt out to `size` processes by rank."""
 
     def __init__(self, folder: Path, batch: int, seed: int = 0, start: int = 0, rank: int = 0, size: int = 1) -> None:
-        self.paths = sorted(folder.glob("*[0-9].npz"))
+        self.paths = sorted(sorted(folder.glob("*[0-9].npz")), key=lambda path: len(load_fit(path)[0].above))
         self.batch, self.seed, self.start, self.rank, self.size = batch, seed, start, rank, size
         if not self.paths:
             raise FileNotFoundError(f"There are no fits in '{folder}'. Make some with `training.data.fits`.")
@@ -68,7 +70,9 @@ class FittedStream(IterableDataset[FittedBatch]):
         index = self.start
         while True:
             rng = np.random.default_rng((self.seed, 5, index * self.size + self.rank))
-            chosen = [self.paths[k] for k in rng.integers(len(self.paths), size=self.batch)]
+            alike = max(self.batch, len(self.paths) // _STRETCHES)
+            first = int(np.clip(rng.integers(-alike // 2, len(self.paths) - alike // 2 + 1), 0, max(len(self.paths) - alike, 0)))
+            chosen = rng.choice(self.paths[first : first + alike], self.batch)
             yield batch_of([leaning(rng, *load_fit(path)) for path in chosen])
             index += 1
 
