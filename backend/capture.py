@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 _INSIDE = 0.1  # share of a reference's points that must lie in its picture
 MODELS = Path(__file__).resolve().parent.parent / "assets" / "models"
 REFINER = "refiner"  # a bundled model of its own, which compares the posed rig with the frames
-DENOISER = "denoiser"  # another one, which knows how fits err
 _STAGES = {"load": 0.02, "follow": 0.13, "capture": 0.3, "fit": 0.51, "finish": 0.04}  # shares of the progress bar
 
 ModelLoader = Callable[[Path, Any], Any]
@@ -98,12 +97,11 @@ def capture(
 ) -> Generator[Progress, None, CaptureResult]:
     """Run a capture; raises CaptureError with what to change, CaptureCancelled when asked to stop.
 
-    loader: `load_model`, or something that keeps what it read for the next capture. settle: in place of the bundled denoiser.
+    loader: `load_model`, or something that keeps what it read for the next capture. settle: for experiments, as `fit` has it.
     """
     from .device import choose_device, seed_everything
-    from .model.checkpoint import load_denoiser, load_model, load_refiner
+    from .model.checkpoint import load_model, load_refiner
     from .predictor import Predictor
-    from .settle import Settler
 
     clock, done = _Clock(), 0.0
     yield Progress("Loading the model", 0.0)
@@ -112,8 +110,6 @@ def capture(
         seed_everything()
         model = (loader or load_model)(model_path(request.settings.model), device)
         refiner = load_refiner(model_path(REFINER), device) if request.settings.fit and request.settings.refine else None
-        if request.settings.fit and settle is None:
-            settle = Settler(load_denoiser(model_path(DENOISER)))
         body = read_body(request.rig, model.config.surface_points)
         frames = trimmed(request.clip, request.settings)
         plans = _plan(request, body, frames)

@@ -5,7 +5,7 @@ one. So its turns are the prior and all places where it sees each point are data
 
     sum over points  w rho(|project(x(e)) - place|^2 / noise^2)     in crop units, rho Cauchy's
   + sum over bones   |e - e_network|^2 / trust^2 + (along . (e - e_network))^2 / twist^2
-  + sum over bones   lazy log(rest^2 + |e|^2)                       bones seldom turn, and then far: most stay
+  + sum over bones   lazy load log(rest^2 + |e|^2)                  bones seldom turn, and then far: most stay, above all those that carry many
   + sum over bones   |e - e_expected|^2 / (hurry dt)^2              the frame before, and the speed then
 
 over axis-angles e of each bone against its carrier since the reference and one translation. The place is the mean of a point's places, each
@@ -29,9 +29,8 @@ from .axis_angles import exp_rotation, inverse_left_jacobian, log_rotation
 from .body_points import Body
 from .camera import Camera
 from .comparison import Comparison
-from .evidence import Evidence, evidence_of
 from .fit_settings import FitSettings
-from .ik_chain import Chain, Targets, levers, swept
+from .ik_chain import Chain, Targets, levers, riding, swept
 from .kinematics import bone_rotations
 from .model.refiner import Refiner
 from .rig import Rig
@@ -46,8 +45,23 @@ _SETTLED = 0.02  # radians, or sizes: a step smaller than this is the last
 _LEAST_GAP = 1e-3  # seconds
 
 
-Settle = Callable[[Evidence], np.ndarray]
 Posed = tuple[Tensor, Tensor]  # rotations (n, J, 3, 3) and heads (n, J, 3), sizes of the rig
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a fit knows in the end of a track of a body on a chain: turn, said (T, A, 3) axis-angles that were fitted, and that the network said, in the
+    carriers' axes; information (T, A, 3, 3) how surely the fitted ones are known."""
+
+    body: Body
+    track: Track
+    chain: Chain
+    turn: Tensor
+    said: Tensor
+    information: Tensor
+
+
+Settle = Callable[[Fitted], Tensor]  # to the turns (T, A, 3) to take
 
 
 @dataclass
@@ -76,6 +90,8 @@ class _Fit:
         rows, slots = np.nonzero(body.mask)
         self.chain = chain_of(rig, body, track.reference.pose, track.times)
         self.places, self.chances, self.rows, self.slots = track.places, track.chances, rows, slots
+        carries = riding(rig)[np.ix_(self.chain.active, self.chain.active)].sum(0)
+        self.load = torch.from_numpy(carries / carries.mean())  # the more a bone carries the seldomer it turns
         self.share = torch.from_numpy(body.mask.sum(1)[rows] ** -0.5)  # points of one bone err alike
         self.corner = torch.from_numpy(track.crop.center - np.asarray(track.crop.side)[:, None] / 2)
         self.side = torch.from_numpy(np.asarray(track.crop.side, np.float64))
@@ -227,7 +243,7 @@ class _Fit:
         pull = eye / settings.trust**2 + self.chain.axes[:, :, None] * self.chain.axes[:, None] / settings.twist**2
         still = eye / (settings.hurry * gap)[:, None, None, None] ** 2
         wish = pull @ (prior - angles)[..., None] + still @ (expected - angles)[..., None]
-        rest = settings.lazy / (settings.rest**2 + angles.square().sum(-1))[..., None, None] * eye
+        rest = (settings.lazy * self.load / (settings.rest**2 + angles.square().sum(-1)))[..., None, None] * eye
         wish = wish - rest @ angles[..., None]
         pull = pull + rest
         blocks = normal[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3))
@@ -255,7 +271,7 @@ def fit(
     """The track, whose reference must be aligned and of its frame `seed`, with fitted turns; yields the share done.
 
     pictures: shrunk by `scale`, in the order of the fit: from the reference's to the last, then from the one before it back to the first; without
-    them the skin is not looked at. refiner: compares the posed rig with them. settle: what is likelier than the turns that were fitted.
+    them the skin is not looked at. refiner: compares the posed rig with them. settle: takes part in an experiment, and says what turns to take.
     """
     settings = settings or FitSettings()
     problem = _Fit(rig, body, track, settings)
@@ -267,9 +283,8 @@ def fit(
     finally:
         problem.close()
     state.angles = steady(problem.times, state.angles, problem.known, seed, settings.surge)
-    if settle is not None and problem.chain.active.size:
-        evidence = evidence_of(body, track, problem.chain, state.angles, problem.prior, problem.known / settings.doubtful)
-        state.angles = torch.from_numpy(evidence.in_carriers(settle(evidence)))
+    if settle is not None:
+        state.angles = settle(Fitted(body, track, problem.chain, state.angles, problem.prior, problem.known / settings.doubtful))
     parts = [slice(k, k + _CHUNK) for k in range(0, len(track.times), _CHUNK)]
     return replace(track, turn=np.concatenate([track.part(part).turns(body, problem.pose(state, part)[0].numpy()[:, body.bones]) for part in parts]))
 

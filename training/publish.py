@@ -7,15 +7,13 @@ import hashlib
 import json
 import re
 import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ..backend.calibration import Calibration
 from ..backend.capture import MODELS
-from ..backend.model.checkpoint import load_denoiser, load_model, load_refiner, save_model
+from ..backend.model.checkpoint import load_model, load_refiner, save_model
 
 LIMIT = 32 * 2**20
 
@@ -29,61 +27,29 @@ def last_validation(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     return {row["set"]: {k: v for k, v in row.items() if k not in ("set",)} for row in rows if "set" in row}
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """A kind of model on its card. step: what a process learns from at once, seed: of its data, both by the run's config; text: what the table of validation
-    shows, columns: its headings and the log's names."""
-
-    load: Callable[[Path], Any]
-    step: Callable[[dict[str, Any]], str]
-    seed: Callable[[dict[str, Any]], int]
-    text: str
-    columns: dict[str, str]
-
-
-_MATCHER = _Kind(
-    load_model,
-    lambda config: "{batch} clips of {sample[frames]} frames and {sample[references]} reference".format(**config["stream"]),
-    lambda config: config["stream"]["seed"],
+_V2 = (
     "Fixed batches drawn by the training renderer; rigs and clips that were never trained on. Angles in degrees, parent-local;\n"
     "PCK in shares of the crop; positions in shares of the rig's size. *Start* is the closed form from the predicted points.",
     {"PCK@0.05": "pck05", "PCK@0.1": "pck10", "PCK@0.1 hold": "hold_pck10", "3D": "xyz", "3D hold": "hold_xyz", "rotation": "local",
      "start": "start_local", "rotation hold": "hold_local"},
 )
-_OTHERS = {  # by what their configs alone have
-    "refiner": _Kind(
-        load_refiner,
-        lambda config: "{shots} clips of {frames} frames, each with {guesses} wrongly posed rigs".format(**config["guesses"]),
-        lambda config: config["guesses"]["seed"],
-        "Fixed batches drawn by the training renderer; rigs and clips that were never trained on. How far the skin's points of a wrongly posed rig are\n"
-        "from where they were said to be, shares of the crop, and how many are within 1, 2, 5 %; beside leaving the rig where it is (hold).",
-        {"miss": "miss", "median": "median", "hold": "hold", "1 %": "near01", "hold 1 %": "hold01", "2 %": "near02", "hold 2 %": "hold02",
-         "5 %": "near05", "hold 5 %": "hold05"},
-    ),
-    "denoiser": _Kind(
-        load_denoiser,
-        lambda config: "{batch} whole captures of training clips".format(**config),
-        lambda config: config["seed"],
-        "Captures of clips that were never trained on, of rigs that were. Degrees of moving bones against their carriers, and where heads are, per cent\n"
-        "of the rig's size (roots stay): denoised, as fitted, and with the reference held.",
-        {"rotation": "degrees", "fitted": "fit_degrees", "held": "hold_degrees",
-         "joints": "joints", "joints, fitted": "fit_joints", "joints, held": "hold_joints"},
-    ),
-}  # fmt: skip
-
-
-def _kind(run: Path) -> tuple[_Kind, dict[str, Any]]:
-    """Of a run, with its config."""
-    config = json.loads((run / "config.json").read_text())
-    return next((kind for name, kind in _OTHERS.items() if name in config), _MATCHER), config
+_REFINER = (
+    "Fixed batches drawn by the training renderer; rigs and clips that were never trained on. How far the skin's points of a wrongly posed rig are\n"
+    "from where they were said to be, shares of the crop, and how many are within 1, 2, 5 %; beside leaving the rig where it is (hold).",
+    {"miss": "miss", "median": "median", "hold": "hold", "1 %": "near01", "hold 1 %": "hold01", "2 %": "near02", "hold 2 %": "hold02",
+     "5 %": "near05", "hold 5 %": "hold05"},
+)
 
 
 def card(name: str, run: Path, digest: str, size: int, parameters: int) -> str:
     """The model card in Markdown: what it is, what it learned from, what it reached."""
-    rows, (kind, config) = read_log(run), _kind(run)
+    rows, config = read_log(run), json.loads((run / "config.json").read_text())
     history = json.loads((run / "history.json").read_text()) if (run / "history.json").is_file() else []
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=MODELS, check=False).stdout.strip()
-    steps = [row for row in rows if "loss" in row]
+    refines, steps = "refiner" in config, [row for row in rows if "loss" in row]
+    stream = config["guesses"] if refines else config["stream"]
+    step = (f"{stream['shots']} clips of {stream['frames']} frames, each with {stream['guesses']} wrongly posed rigs" if refines
+            else f"{stream['batch']} clips of {stream['sample']['frames']} frames and {stream['sample']['references']} reference")
     lines = [
         f"# Model `{name}`", "",
         "| | |", "|---|---|",
@@ -92,16 +58,17 @@ def card(name: str, run: Path, digest: str, size: int, parameters: int) -> str:
         f"| sha256 | `{digest}` |",
         "| licence | CC0-1.0 (weights); trained on procedural creatures and CC0 rigs alone |",
         "| data | the procedural zoo (`training/zoo`), made on the fly; rigs of the open zoo with split `train` and licence CC0, held-out clips left out |",
-        f"| seed | {kind.seed(config)} |",
+        f"| seed | {stream['seed']} |",
         f"| training | {rows[-1]['step']} steps, {rows[-1]['minutes']:.0f} minutes of wall clock on a shared two-core CPU (bf16) |",
-        f"| a step of a process | {kind.step(config)} |",
+        f"| a step of a process | {step} |",
         *[f"| before | {entry} |" for entry in history],
         f"| last loss | {steps[-1]['loss']:.3f} |" if steps else "", "",
         "## Validation while training", "",
     ]
-    lines += [kind.text, "", f"| set | {' | '.join(kind.columns)} |", "|---" * (len(kind.columns) + 1) + "|"]
+    text, columns = _REFINER if refines else _V2
+    lines += [text, "", f"| set | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for key, m in last_validation(rows).items():
-        lines.append(f"| {key} | " + " | ".join(f"{m[value]:.4g}" for value in kind.columns.values()) + " |")
+        lines.append(f"| {key} | " + " | ".join(f"{m[value]:.4g}" for value in columns.values()) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -122,7 +89,8 @@ def stamp_card(path: Path, digest: str, calibration: Calibration) -> None:
 def publish(run: Path, name: str, folder: Path = MODELS) -> Path:
     """Copy the run's averaged weights and write the card beside them."""
     folder.mkdir(parents=True, exist_ok=True)
-    model = _kind(run)[0].load(run / "model.safetensors")
+    refines = "refiner" in json.loads((run / "config.json").read_text())
+    model = (load_refiner if refines else load_model)(run / "model.safetensors")
     path = folder / f"{name}.safetensors"
     save_model(model, path, {"name": name, "licence": "CC0-1.0"}, half=True)
     path.chmod(0o644)

@@ -14,10 +14,9 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from ..backend.axis_angles import exp_rotation
-from ..backend.model.checkpoint import load_denoiser, save_model
-from ..backend.model.denoiser import Denoiser, DenoiserConfig, Fits, places, whole_turns
 from ..backend.model.rotations import geodesic
 from .data.fitted import FittedBatch, FittedStream, all_batches
+from .denoiser import Denoiser, DenoiserConfig, Fits, load_denoiser, places, save_denoiser, whole_turns
 from .losses import chord
 from .train import TrainConfig, Trainer
 
@@ -69,7 +68,7 @@ class DenoiserTrainer(Trainer):
         return self.config.batch  # clips, which no picture belongs to
 
     def write_model(self, path: Path) -> None:
-        save_model(cast(Denoiser, self.average), path, {"step": str(self.step)}, half=True)
+        save_denoiser(cast(Denoiser, self.average), path, {"step": str(self.step)})
 
     def start_from(self, path: Path, prefixes: tuple[str, ...] = ("",)) -> None:
         self.model.load_state_dict(load_denoiser(path).state_dict())

@@ -29,10 +29,9 @@ class Attention(nn.Module):
         q = _heads(self.query(x), self.heads)
         k, v = (_heads(part, self.heads) for part in self.key_value(source).chunk(2, -1))
         bias = bias if bias is None else bias.to(q.dtype).expand(*q.shape[:-1], k.shape[-2]).flatten(0, -4)
-        lead = q.shape[:-3]
         # the fused kernels take one batch dimension alone, and are several times faster
-        y = F.scaled_dot_product_attention(*(part.flatten(0, -4) for part in (q, k, v)), attn_mask=bias)
-        return self.out(y.unflatten(0, lead).transpose(-3, -2).flatten(-2))
+        y = F.scaled_dot_product_attention(q.flatten(0, -4), k.flatten(0, -4), v.flatten(0, -4), attn_mask=bias)
+        return self.out(y.unflatten(0, q.shape[:-3]).transpose(-3, -2).flatten(-2))
 
 
 class FeedForward(nn.Sequential):

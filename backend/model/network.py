@@ -77,7 +77,9 @@ class Video2Pose2Rot(nn.Module):
         """
         pose, shown, frames = self.video2pose, x.point_mask[0], tokens.shape[1]
         joints = pose.gather(x, tokens, state.prompts)
-        places, chances, uv, certainty = [], [], [], []
+        places: list[Tensor] = []
+        chances: list[Tensor] = []
+        uv, certainty = [], []
         for start in range(0, frames, _READ):
             stop = min(start + _READ, frames)
             read = pose.read_out(joints[:, start:stop], state.samples[:, 0], fine_map[0, start:stop])
@@ -93,7 +95,8 @@ class Video2Pose2Rot(nn.Module):
         found = Found(tokens.new_empty(0), torch.cat(uv, 1), torch.cat(certainty, 1), joints)
         told_uv, xyz, log_error, features = pose(x, found, fine_map[0])
         turn, _ = self.pose2rot(x, xyz, log_error, features)
-        return Answer(*(part[0, core] for part in (turn, told_uv, log_error, found.certainty[..., 0])), torch.cat(places), torch.cat(chances))
+        turn, told_uv, log_error, sure = (part[0, core] for part in (turn, told_uv, log_error, found.certainty[..., 0]))
+        return Answer(turn, told_uv, log_error, sure, torch.cat(places), torch.cat(chances))
 
     def locate(self, x: ModelInput, state: ReferenceState, tokens: Tensor, fine_map: Tensor) -> tuple[Tensor, Tensor]:
         """Following: uv (B, T, J, K, 2) and the probability (B, T, J, K) near it, over a window of encoded frames, without rotations."""

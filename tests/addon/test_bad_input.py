@@ -134,12 +134,11 @@ def test_corrupted_model(refused: Callable[..., str], clip_file: Path, model_fil
     assert "damaged" in refused(clip_file, "--model", path)
 
 
-@pytest.mark.parametrize(("name", "option"), [("REFINER", "--refine"), ("DENOISER", "--fit")])
-def test_missing_helper(refused: Callable[..., str], clip_file: Path, monkeypatch: pytest.MonkeyPatch, name: str, option: str) -> None:
+def test_missing_refiner(refused: Callable[..., str], clip_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mocap_anything.backend import capture
 
-    monkeypatch.setattr(capture, name, "lost")
-    assert "lost.safetensors" in refused(clip_file, option)
+    monkeypatch.setattr(capture, "REFINER", "lost")
+    assert "lost.safetensors" in refused(clip_file, "--refine")
 
 
 def test_model_of_another_version(refused: Callable[..., str], clip_file: Path, tmp_path: Path) -> None:

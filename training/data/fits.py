@@ -20,14 +20,14 @@ from ...backend.axis_angles import log_rotation
 from ...backend.body_points import read_body
 from ...backend.capture import CaptureRequest, capture
 from ...backend.errors import CaptureError
-from ...backend.evidence import Evidence
-from ...backend.fit import chain_of
+from ...backend.fit import Fitted, chain_of
 from ...backend.kinematics import bone_rotations
 from ...backend.model.checkpoint import load_model
 from ...backend.model.config import SURFACE_POINTS
 from ...backend.progress import CancelToken, drain
 from ...backend.settings import CaptureSettings
 from ..cases import motion_amount
+from ..evidence import Evidence, evidence_of
 from ..takes import Take
 from ..whole_capture import request_of
 from .asset import Asset
@@ -81,9 +81,9 @@ class Recorder:
         """The evidence's arrays and the truth, `true` (T, A, 3)."""
         kept: list[Evidence] = []
 
-        def settle(evidence: Evidence) -> np.ndarray:
-            kept.append(evidence)
-            return evidence.turn
+        def settle(fitted: Fitted) -> torch.Tensor:
+            kept.append(evidence_of(fitted))
+            return fitted.turn
 
         with tempfile.TemporaryDirectory() as folder:
             request = request_of(take, self.settings, Path(folder), seed)

@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
-from ...backend.evidence import Evidence
-from ...backend.model.denoiser import Fits
-from ...backend.settle import fits_of, padded
+from ..denoiser import Fits, fits_of, padded
+from ..evidence import Evidence
 
 _STRETCHES = 10  # of rigs by their bones, from one of which a batch comes
 _ROLL = 0.15  # radians that a camera leans
@@ -72,8 +71,8 @@ class FittedStream(IterableDataset[FittedBatch]):
             rng = np.random.default_rng((self.seed, 5, index * self.size + self.rank))
             alike = max(self.batch, len(self.paths) // _STRETCHES)
             first = int(np.clip(rng.integers(-alike // 2, len(self.paths) - alike // 2 + 1), 0, max(len(self.paths) - alike, 0)))
-            chosen = rng.choice(self.paths[first : first + alike], self.batch)
-            yield batch_of([leaning(rng, *load_fit(path)) for path in chosen])
+            chosen = first + rng.integers(min(alike, len(self.paths)), size=self.batch)
+            yield batch_of([leaning(rng, *load_fit(self.paths[k])) for k in chosen])
             index += 1
 
 

@@ -6,15 +6,26 @@ turns as they would have been; the picture is not looked at again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..axis_angles import exp_rotation
-from .attention import JointBlock, zero_head
-from .rotations import along_carriers, matrix_to_6d
+from ..backend.axis_angles import exp_rotation
+from ..backend.fit import Fitted
+from ..backend.model.attention import JointBlock, zero_head
+from ..backend.model.rotations import along_carriers, matrix_to_6d
+from ..backend.model.skeleton_graph import EDGES, HOPS, skeleton_graph
+from .evidence import Evidence, evidence_of
+from .weights import WeightsFile
+
+_FILE = WeightsFile("mocap_anything.denoiser.v1", "denoiser", "training train_denoiser")
+_CORE = 128  # frames that a window answers for
+_ALONE = (HOPS - 1, EDGES - 1)  # hop and edge of what is no bone
 
 _UNIT = 0.4  # radians a unit of the answer: in tenths it learns half as fast, in whole ones unevenly
 _SOON = 0.02  # seconds after the reference from which answers count
@@ -133,3 +144,58 @@ class Denoiser(nn.Module):
             5 * x.turn, 5 * (x.said - x.turn), 20 * torch.cat([still, rate], 1), 20 * torch.cat([rate, still], 1), shape, trace.log() / 2,
             matrix_to_6d(carrier), matrix_to_6d(whole), _NEAR * places(whole, x), now, (x.error.clamp_min(1e-3).log() + 3)[..., None], at_rest, seen,
         ], -1)  # fmt: skip
+
+
+def padded(arrays: Sequence[np.ndarray], fill: int = 0) -> Tensor:
+    """(B, …) arrays filled up to the largest of each axis."""
+    whole = np.full((len(arrays), *np.max([a.shape for a in arrays], axis=0)), fill, arrays[0].dtype)
+    for row, array in enumerate(arrays):
+        whole[(row, *(slice(size) for size in array.shape))] = array
+    return torch.from_numpy(whole)
+
+
+def fits_of(evidence: Sequence[Evidence]) -> Fits:
+    """A batch, padded to the longest and the largest."""
+    names = ("times", "turn", "said", "spread", "error", "head", "vector", "sight")
+    hop, edge = (padded(parts, kind) for parts, kind in zip(zip(*(skeleton_graph(e.above) for e in evidence), strict=True), _ALONE, strict=True))
+    return Fits(
+        above=padded([e.above for e in evidence], -1), hop=hop, edge=edge,
+        bones=padded([np.ones(len(e.above), bool) for e in evidence]), frames=padded([np.ones(len(e.times), bool) for e in evidence]),
+        **{name: padded([getattr(e, name) for e in evidence]) for name in names},
+    )  # fmt: skip
+
+
+class Settler:
+    """A denoiser as a fit asks it."""
+
+    def __init__(self, model: Denoiser) -> None:
+        self.model = model
+
+    def __call__(self, fitted: Fitted) -> Tensor:
+        """(T, A, 3) axis-angles in the carriers' axes."""
+        evidence = evidence_of(fitted)
+        return torch.from_numpy(evidence.in_carriers(self.settled(evidence)))
+
+    def settled(self, evidence: Evidence) -> np.ndarray:
+        """(T, A, 3) axis-angles in the evidence's axes; a frame's answer does not depend on where windows begin."""
+        frames, halo = len(evidence.times), self.model.config.receptive_field
+        told = []
+        for start in range(0, frames, _CORE):
+            low, stop = max(start - halo, 0), min(start + _CORE, frames)
+            with torch.inference_mode():
+                answer = self.model(fits_of([evidence.part(slice(low, min(stop + halo, frames)))]))
+            told.append(answer[0, start - low : stop - low].numpy())
+        return np.concatenate(told)
+
+
+def save_denoiser(model: Denoiser, path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write weights in float16, with the config in the file's own metadata."""
+    _FILE.save(model, model.config.to_dict(), path, metadata)
+
+
+def load_denoiser(path: Path) -> Denoiser:
+    """Read what save_denoiser wrote; raises CaptureError where the file is missing or another."""
+    config, state = _FILE.read(path)
+    model = Denoiser(DenoiserConfig.from_dict(config))
+    model.load_state_dict(state)
+    return model.eval().requires_grad_(False)

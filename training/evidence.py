@@ -6,12 +6,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from .assemble import Track
-from .body_points import Body
-from .camera import view_rotation
-from .ik_chain import Chain
+from ..backend.camera import view_rotation
+from ..backend.fit import Fitted
+from ..backend.ik_chain import Chain
 
 _WIDEST = 1.5  # radians: of a turn of which nothing is known
 
@@ -48,14 +46,15 @@ class Evidence:
         return Evidence(**{f.name: getattr(self, f.name)[rows] if f.name in timed else getattr(self, f.name) for f in fields(self)})
 
 
-def evidence_of(body: Body, track: Track, chain: Chain, turn: Tensor, said: Tensor, information: Tensor) -> Evidence:
-    """turn, said: (T, A, 3) in the carriers' axes, as is information: (T, A, 3, 3), how surely each fitted turn is known."""
+def evidence_of(fitted: Fitted) -> Evidence:
+    """What the fit knew, in the reference's view axes."""
+    body, track, chain = fitted.body, fitted.track, fitted.chain
     reference, frames = track.reference, len(track.times)
     view = view_rotation(reference.camera.intrinsics, track.reference_crop.center) @ reference.camera.rotation
     sight = np.linalg.inv(np.broadcast_to(track.camera.rotation, (frames, 3, 3)))
     rays = np.linalg.inv(view_rotation(np.broadcast_to(track.camera.intrinsics, (frames, 4)), track.crop.center))[..., 2]
     axes = _view_axes(view, chain)
-    spread = torch.linalg.inv(information.double() + torch.eye(3, dtype=torch.float64) / _WIDEST**2).numpy()
+    spread = torch.linalg.inv(fitted.information.double() + torch.eye(3, dtype=torch.float64) / _WIDEST**2).numpy()
     heads = chain.ref_heads.numpy()[chain.active] @ view.T
     row = np.full(len(chain.rig), -1)
     row[body.bones] = np.arange(len(body.bones))
@@ -64,7 +63,7 @@ def evidence_of(body: Body, track: Track, chain: Chain, turn: Tensor, said: Tens
     ends = (chain.rig.ends - chain.rig.rest[:, :3, 3])[:, None] @ chain.rig.rest[:, :3, :3] / chain.size  # (J, 1, 3) in the bone's own axes
     vector = (ends @ np.swapaxes(chain.reference.numpy(), -1, -2))[:, 0][chain.active] @ view.T
     values = {
-        "times": track.times - (reference.time or 0.0), "turn": _turned(axes, turn.numpy()), "said": _turned(axes, said.numpy()),
+        "times": track.times - (reference.time or 0.0), "turn": _turned(axes, fitted.turn.numpy()), "said": _turned(axes, fitted.said.numpy()),
         "spread": axes @ spread @ np.swapaxes(axes, -1, -2), "error": error, "head": heads - heads.mean(0), "vector": vector,
         "sight": np.einsum("ab,tbc,tc->ta", view, sight, rays),
     }
