@@ -120,12 +120,13 @@ def capture(
         cancel.check()
         part = len(plan.frames) * share
         with clock.stage("load"):
-            predictor = Predictor(model, body, plan.prompts(request, body, model.config.image_size), device)
+            fitted = request.settings.fit and plan.reference.time is not None  # a rendered reference is no frame that a fit could start from
+            predictor = Predictor(model, body, plan.prompts(request, body, model.config.image_size), device, turns=not fitted)
         crop = yield from _follow(request, predictor, plan, cancel, clock, done, part)
         done += _STAGES["follow"] * part
         track = yield from _predict(request, predictor, plan, crop, cancel, clock, done, part)
         done += _STAGES["capture"] * part
-        if request.settings.fit and track.reference.time is not None:  # a rendered reference is no frame that a fit could start from
+        if fitted:
             track = yield from _fitted(request, body, track, plan, (refiner, settle), cancel, clock, done, part)
         tracks.append(track)
         done += _STAGES["fit"] * part

@@ -1,10 +1,9 @@
-"""Rotations that put the posed rig's points onto where the video shows them: the network's answer refined by geometry.
+"""Rotations that put the posed rig's points onto where the video shows them: what the network found, made poses by geometry.
 
-What the network finds in the picture is more exact than the turns that it answers, and of legs that look alike it often takes the wrong
-one. So its turns are the prior and all places where it sees each point are data: a frame's cost, minimised by damped Gauss-Newton steps, is
+What the network finds in the picture is more exact than the turns that it answers, which add nothing to it, and of legs that look alike it often takes
+the wrong one. So all places where it sees each point are data: a frame's cost, minimised by damped Gauss-Newton steps, is
 
     sum over points  w rho(|project(x(e)) - place|^2 / noise^2)     in crop units, rho Cauchy's
-  + sum over bones   |e - e_network|^2 / trust^2 + (along . (e - e_network))^2 / twist^2
   + sum over bones   lazy load log(rest^2 + |e|^2)                  bones seldom turn, and then far: most stay, above all those that carry many
   + sum over bones   |e - e_expected|^2 / (hurry dt)^2              the frame before, and the speed then
 
@@ -31,7 +30,6 @@ from .camera import Camera
 from .comparison import Comparison
 from .fit_settings import FitSettings
 from .ik_chain import Chain, Targets, levers, riding, swept
-from .kinematics import bone_rotations
 from .model.refiner import Refiner
 from .rig import Rig
 from .skin_tracks import SkinTracks
@@ -50,14 +48,13 @@ Posed = tuple[Tensor, Tensor]  # rotations (n, J, 3, 3) and heads (n, J, 3), siz
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """What a fit knows in the end of a track of a body on a chain: turn, said (T, A, 3) axis-angles that were fitted, and that the network said, in the
-    carriers' axes; information (T, A, 3, 3) how surely the fitted ones are known."""
+    """What a fit knows in the end of a track of a body on a chain: turn (T, A, 3) axis-angles in the carriers' axes, and how surely these are known,
+    information (T, A, 3, 3)."""
 
     body: Body
     track: Track
     chain: Chain
     turn: Tensor
-    said: Tensor
     information: Tensor
 
 
@@ -104,18 +101,12 @@ class _Fit:
         self.eyes: list[SkinTracks | Comparison] = []
         self.normal: Tensor
         self.moved = 0.0  # the last step's largest change
-        self.prior = torch.cat([self._angles(body, track.part(slice(k, k + _CHUNK))) for k in range(0, frames, _CHUNK)])
-        self.known = torch.zeros(*self.prior.shape, 3)  # single precision: it is the largest thing here
-
-    def _angles(self, body: Body, track: Track) -> Tensor:
-        """(n, A, 3) what the network says."""
-        rotations = np.tile(bone_rotations(track.reference.pose), (len(track.times), 1, 1, 1))
-        rotations[:, body.bones] = track.rotations(body)
-        return log_rotation(self.chain.turns(torch.from_numpy(rotations))[:, self.chain.active])
+        self.known = torch.zeros(frames, len(self.chain.active), 3, 3)  # single precision: it is the largest thing here
 
     def start(self) -> _State:
         """The reference's pose in every frame."""
-        return _State(torch.zeros_like(self.prior), self.prior.new_zeros(len(self.prior), 3))
+        frames = len(self.times)
+        return _State(torch.zeros(frames, len(self.chain.active), 3, dtype=torch.float64), torch.zeros(frames, 3, dtype=torch.float64))
 
     def pose(self, state: _State, part: slice) -> Posed:
         """Rotations (n, J, 3, 3) and heads (n, J, 3), sizes of the rig."""
@@ -208,7 +199,7 @@ class _Fit:
             more = self.surface.normal(points_seen, (rotations[0], heads[0]), settings.sure)
             normal[0] += more[0]
             gradient[0] += more[1]
-        self._believe(normal, gradient, angles, self.prior[part], expected, gap)
+        self._believe(normal, gradient, angles, expected, gap)
         firm = 1 / (settings.travel * gap) ** 2
         gradient[:, 3 * active :] += firm[:, None] * (place - state.shift[part])
         diagonal = normal.diagonal(dim1=-2, dim2=-1)
@@ -235,20 +226,17 @@ class _Fit:
         blocks[:, index, :, index] -= still.transpose(0, 1)
         self.known[part] = (self.settings.doubtful * surety(normal, change)).float()
 
-    def _believe(self, normal: Tensor, gradient: Tensor, angles: Tensor, prior: Tensor, expected: Tensor, gap: Tensor) -> None:
-        """Add what the network and the frame before say of the angles, whose increments are turns in the carriers' axes."""
+    def _believe(self, normal: Tensor, gradient: Tensor, angles: Tensor, expected: Tensor, gap: Tensor) -> None:
+        """Add what the reference and the frame before say of the angles, whose increments are turns in the carriers' axes."""
         settings, active = self.settings, angles.shape[1]
         change = inverse_left_jacobian(angles)
         eye = torch.eye(3, dtype=angles.dtype)
-        pull = eye / settings.trust**2 + self.chain.axes[:, :, None] * self.chain.axes[:, None] / settings.twist**2
         still = eye / (settings.hurry * gap)[:, None, None, None] ** 2
-        wish = pull @ (prior - angles)[..., None] + still @ (expected - angles)[..., None]
         rest = (settings.lazy * self.load / (settings.rest**2 + angles.square().sum(-1)))[..., None, None] * eye
-        wish = wish - rest @ angles[..., None]
-        pull = pull + rest
+        wish = still @ (expected - angles)[..., None] - rest @ angles[..., None]
         blocks = normal[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3))
         index = torch.arange(active)
-        blocks[:, index, :, index] += (change.transpose(-1, -2) @ (pull + still) @ change).transpose(0, 1)
+        blocks[:, index, :, index] += (change.transpose(-1, -2) @ (rest + still) @ change).transpose(0, 1)
         gradient[:, : 3 * active] += (change.transpose(-1, -2) @ wish)[..., 0].flatten(1)
 
     def _seen(self, points: Tensor, part: slice) -> tuple[Tensor, Tensor]:
@@ -284,7 +272,7 @@ def fit(
         problem.close()
     state.angles = steady(problem.times, state.angles, problem.known, seed, settings.surge)
     if settle is not None:
-        state.angles = settle(Fitted(body, track, problem.chain, state.angles, problem.prior, problem.known / settings.doubtful))
+        state.angles = settle(Fitted(body, track, problem.chain, state.angles, problem.known / settings.doubtful))
     parts = [slice(k, k + _CHUNK) for k in range(0, len(track.times), _CHUNK)]
     return replace(track, turn=np.concatenate([track.part(part).turns(body, problem.pose(state, part)[0].numpy()[:, body.bones]) for part in parts]))
 

@@ -10,8 +10,8 @@ class FitSettings:
     """Expected sizes, which weigh the terms.
 
     noise: error of a place, share of the crop. near: how far a point's place may be from where the pose so far puts it, share of the crop.
-    doubt: chance that a point is at none of its places. trust, twist: radians that the network errs, and along a bone. rest: radians by which
-    a bone that stays as in the reference seems to turn; lazy: how much more firmly it is held than one that has turned. hurry: radians a
+    doubt: chance that a point is at none of its places. rest: radians by which a bone that stays as in the reference seems to turn; lazy: how much more
+    firmly it is held than one that has turned, if it carries as many bones as they do on average. hurry: radians a
     second by which a turn differs from what is expected. travel: sizes a second by which the place does. onward: of a bone's speed, so much
     goes on. looks: at the places and the picture, a frame. sight: least error of a point of the skin that the refiner saw, usual: how far such points
     were from where they were drawn where it learned, shares of the crop. sure: how many independent points the many of a bone's skin are worth.
@@ -19,19 +19,17 @@ class FitSettings:
     errors are alike.
     """
 
-    noise: float = 0.03
+    noise: float = 0.04
     near: float = 0.04
     doubt: float = 1e-5
-    trust: float = 0.4
-    twist: float = 0.3
-    rest: float = 0.1
-    lazy: float = 0.1
+    rest: float = 0.07
+    lazy: float = 0.2
     hurry: float = 3.0
     travel: float = 0.5
-    onward: float = 0.7
+    onward: float = 0.85
     looks: int = 1
     sight: float = 0.01
     usual: float = 0.03
-    sure: float = 2.0
+    sure: float = 3.0
     surge: float = 300.0
     doubtful: float = 0.1

@@ -80,8 +80,9 @@ class _Held:
 class Predictor:
     """One body, one primary reference, one device."""
 
-    def __init__(self, model: Video2Pose2Rot, body: Body, references: list[PosedCrop], device: torch.device) -> None:
-        self.model, self.body, self.references, self.device = model, body, references, device
+    def __init__(self, model: Video2Pose2Rot, body: Body, references: list[PosedCrop], device: torch.device, turns: bool = True) -> None:
+        """turns: whether rotations are wanted, or places alone."""
+        self.model, self.body, self.references, self.device, self.turns = model, body, references, device, turns
         self.size, self.rough = model.config.image_size, fast_bfloat16(device)
         self.graph = skeleton_graph(body.carriers)
         with torch.inference_mode():
@@ -104,7 +105,7 @@ class Predictor:
         """What `encode` said of some frames to what the network says of those of `core` among them."""
         tokens, fine, mask = encoded
         x = self._input(torch.zeros(1, 3, 1, 1), times, sides)
-        told = self.model.decode(x, self.state, tokens[None], fine[None], core, MODES)
+        told = self.model.decode(x, self.state, tokens[None], fine[None], core, MODES, self.turns)
         inside = ((told.uv > -0.1) & (told.uv < 1.1)).all(-1)
         weight = told.certainty * x.point_mask[0] * inside
         shown = (255 * mask[core].sigmoid()).round().byte()

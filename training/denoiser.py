@@ -1,6 +1,6 @@
 """What a fitted motion more likely was: a network over the rig's bones and the frames, which has seen how fits err (cf. SmoothNet, Zeng et al. 2022).
 
-A fit knows each frame's pictures and little of how bodies move. From the turns that it found, how surely, and what the network had said, this one tells
+A fit knows each frame's pictures and little of how bodies move. From the turns that it found, and how surely, this one tells
 turns as they would have been; the picture is not looked at again.
 """
 
@@ -30,7 +30,7 @@ _ALONE = (HOPS - 1, EDGES - 1)  # hop and edge of what is no bone
 _UNIT = 0.4  # radians a unit of the answer: in tenths it learns half as fast, in whole ones unevenly
 _SOON = 0.02  # seconds after the reference from which answers count
 _NEAR = 4.0  # places are told in quarters of the rig's size
-_FEATURES = 57
+_FEATURES = 54
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,6 @@ class Fits:
     times: Tensor
     above: Tensor
     turn: Tensor
-    said: Tensor
     spread: Tensor
     error: Tensor
     head: Tensor
@@ -110,7 +109,7 @@ class Denoiser(nn.Module):
         self.config = config
         self.enter = nn.Sequential(nn.Linear(_FEATURES, 2 * config.dim), nn.GELU(), nn.Linear(2 * config.dim, config.dim))
         self.blocks = nn.ModuleList(JointBlock(config.dim, config.head_dim, config.time_window) for _ in range(config.layers))
-        self.head = zero_head(config.dim, 5)
+        self.head = zero_head(config.dim, 4)
 
     def forward(self, x: Fits) -> Tensor:
         with torch.autocast(x.turn.device.type, enabled=False):  # half precision has not the digits for products of turns
@@ -120,8 +119,7 @@ class Denoiser(nn.Module):
             joints = block(joints, x.hop, x.edge, x.bones, x.times, x.frames)
         # at the reference nothing was fitted, and what the animator keyed is true
         answer = self.head(joints).float() * (_UNIT * (1 - torch.exp(-x.times.abs() / _SOON)))[..., None, None]
-        # so much more of the turn, so much of what the network had said instead, and a turn of its own
-        turn = x.turn * (1 + answer[..., 3:4]) + answer[..., 4:] * (x.said - x.turn) + answer[..., :3]
+        turn = x.turn * (1 + answer[..., 3:]) + answer[..., :3]  # so much more of the turn, and a turn of its own
         return turn * x.bones[:, None, :, None]
 
     def features(self, x: Fits) -> Tensor:
@@ -141,7 +139,7 @@ class Denoiser(nn.Module):
         when = torch.stack([x.times.clamp(-1, 1), x.times.abs().clamp(max=1), torch.exp(-8 * x.times.abs())], -1)
         seen = torch.cat([when, x.sight], -1)[:, :, None].expand(-1, -1, x.turn.shape[2], -1)
         return torch.cat([
-            5 * x.turn, 5 * (x.said - x.turn), 20 * torch.cat([still, rate], 1), 20 * torch.cat([rate, still], 1), shape, trace.log() / 2,
+            5 * x.turn, 20 * torch.cat([still, rate], 1), 20 * torch.cat([rate, still], 1), shape, trace.log() / 2,
             matrix_to_6d(carrier), matrix_to_6d(whole), _NEAR * places(whole, x), now, (x.error.clamp_min(1e-3).log() + 3)[..., None], at_rest, seen,
         ], -1)  # fmt: skip
 
@@ -156,7 +154,7 @@ def padded(arrays: Sequence[np.ndarray], fill: int = 0) -> Tensor:
 
 def fits_of(evidence: Sequence[Evidence]) -> Fits:
     """A batch, padded to the longest and the largest."""
-    names = ("times", "turn", "said", "spread", "error", "head", "vector", "sight")
+    names = ("times", "turn", "spread", "error", "head", "vector", "sight")
     hop, edge = (padded(parts, kind) for parts, kind in zip(zip(*(skeleton_graph(e.above) for e in evidence), strict=True), _ALONE, strict=True))
     return Fits(
         above=padded([e.above for e in evidence], -1), hop=hop, edge=edge,

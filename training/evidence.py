@@ -19,16 +19,15 @@ class Evidence:
     """A bones' turns against their carriers since the reference, in T frames. Everything is told in the reference's view axes (x right, y down, z into
     the picture) and in sizes of the rig, float32.
 
-    times: (T,) seconds since the reference. above: (A,) the bone that carries each, or -1. turn, said: (T, A, 3) axis-angles that were fitted, and that the
-    network said. spread: (T, A, 3, 3) the fitted ones' covariance. error: (T, A) that the network expects of each head. head: (A, 3) in the
-    reference, of the mean of all. vector: (A, 3) from there to the bone's end. sight: (T, 3) where the frame's camera looks. axes: (A, 3, 3) float64, by
-    which axis-angles in each bone's carrier's axes were brought here.
+    times: (T,) seconds since the reference. above: (A,) the bone that carries each, or -1. turn: (T, A, 3) axis-angles that were fitted, spread:
+    (T, A, 3, 3) their covariance. error: (T, A) that the network expects of each head. head: (A, 3) in the reference, of the mean of all. vector: (A, 3)
+    from there to the bone's end. sight: (T, 3) where the frame's camera looks. axes: (A, 3, 3) float64, by which axis-angles in each bone's carrier's
+    axes were brought here.
     """
 
     times: np.ndarray
     above: np.ndarray
     turn: np.ndarray
-    said: np.ndarray
     spread: np.ndarray
     error: np.ndarray
     head: np.ndarray
@@ -42,7 +41,7 @@ class Evidence:
 
     def part(self, rows: slice) -> Evidence:
         """Some of the frames."""
-        timed = {"times", "turn", "said", "spread", "error", "sight"}
+        timed = {"times", "turn", "spread", "error", "sight"}
         return Evidence(**{f.name: getattr(self, f.name)[rows] if f.name in timed else getattr(self, f.name) for f in fields(self)})
 
 
@@ -63,7 +62,7 @@ def evidence_of(fitted: Fitted) -> Evidence:
     ends = (chain.rig.ends - chain.rig.rest[:, :3, 3])[:, None] @ chain.rig.rest[:, :3, :3] / chain.size  # (J, 1, 3) in the bone's own axes
     vector = (ends @ np.swapaxes(chain.reference.numpy(), -1, -2))[:, 0][chain.active] @ view.T
     values = {
-        "times": track.times - (reference.time or 0.0), "turn": _turned(axes, fitted.turn.numpy()), "said": _turned(axes, fitted.said.numpy()),
+        "times": track.times - (reference.time or 0.0), "turn": _turned(axes, fitted.turn.numpy()),
         "spread": axes @ spread @ np.swapaxes(axes, -1, -2), "error": error, "head": heads - heads.mean(0), "vector": vector,
         "sight": np.einsum("ab,tbc,tc->ta", view, sight, rays),
     }

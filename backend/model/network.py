@@ -70,10 +70,11 @@ class Video2Pose2Rot(nn.Module):
         fine_map = torch.cat([alike, known.to(alike.dtype)], 1)
         return tokens, fine_map.unflatten(0, images.shape[:2]), mask
 
-    def decode(self, x: ModelInput, state: ReferenceState, tokens: Tensor, fine_map: Tensor, core: slice, modes: int) -> Answer:
+    def decode(self, x: ModelInput, state: ReferenceState, tokens: Tensor, fine_map: Tensor, core: slice, modes: int, turns: bool) -> Answer:
         """The joints' side over a window of encoded frames of one clip, told for those of `core` alone; the others are what their answers depend on.
 
-        x.images is not looked at. Maps of all points are large: they are read a few frames at a time, and not kept.
+        x.images is not looked at. Maps of all points are large: they are read a few frames at a time, and not kept. turns: whether rotations are wanted too,
+        else none turns.
         """
         pose, shown, frames = self.video2pose, x.point_mask[0], tokens.shape[1]
         joints = pose.gather(x, tokens, state.prompts)
@@ -94,7 +95,7 @@ class Video2Pose2Rot(nn.Module):
                 kept.append(whole)
         found = Found(tokens.new_empty(0), torch.cat(uv, 1), torch.cat(certainty, 1), joints)
         told_uv, xyz, log_error, features = pose(x, found, fine_map[0])
-        turn, _ = self.pose2rot(x, xyz, log_error, features)
+        turn = self.pose2rot(x, xyz, log_error, features)[0] if turns else torch.eye(3, device=xyz.device).expand(*xyz.shape[:3], 3, 3)
         turn, told_uv, log_error, sure = (part[0, core] for part in (turn, told_uv, log_error, found.certainty[..., 0]))
         return Answer(turn, told_uv, log_error, sure, torch.cat(places), torch.cat(chances))
 

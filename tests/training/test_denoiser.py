@@ -34,7 +34,7 @@ def apart(heads: torch.Tensor) -> torch.Tensor:
 
 def test_a_capture_is_kept_with_its_truth(folder: Path):
     evidence, true = load_fit(folder / "0-000000.npz")
-    assert true.shape == evidence.turn.shape == evidence.said.shape
+    assert true.shape == evidence.turn.shape
     assert np.isfinite(true).all()
     assert evidence.times.min() <= 0 <= evidence.times.max()
     held = int(np.abs(evidence.times).argmin())

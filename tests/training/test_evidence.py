@@ -30,7 +30,7 @@ def told(oracle) -> tuple[Evidence, np.ndarray]:
     rig, body, pose, track = oracle
     chain = chain_of(rig, body, track.reference.pose, track.times)
     turn = log_rotation(chain.turns(torch.from_numpy(bone_rotations(pose)))[:, chain.active])
-    evidence = evidence_of(Fitted(body, track, chain, turn, 0 * turn, torch.eye(3).expand(*turn.shape, 3)))
+    evidence = evidence_of(Fitted(body, track, chain, turn, torch.eye(3).expand(*turn.shape, 3)))
     np.testing.assert_allclose(evidence.in_carriers(evidence.turn), turn.numpy(), atol=1e-6)
     turns = chain.turns(torch.from_numpy(bone_rotations(pose)))
     still = torch.eye(3, dtype=turns.dtype).expand_as(turns).clone()

@@ -43,8 +43,7 @@ def leaning(rng: np.random.Generator, evidence: Evidence, true: np.ndarray) -> t
     place = (turned @ np.diag([-1.0 if mirror else 1.0, 1, 1])).astype(np.float32)
     axis = np.float32(np.linalg.det(place)) * place
     whole = slice(None, None, -1 if rng.random() < 0.5 else 1)
-    changed = {name: getattr(evidence, name)[whole] @ axis.T for name in ("turn", "said")}
-    changed |= {name: getattr(evidence, name) @ place.T for name in ("head", "vector")}
+    changed = {"turn": evidence.turn[whole] @ axis.T} | {name: getattr(evidence, name) @ place.T for name in ("head", "vector")}
     changed |= {"spread": axis @ evidence.spread[whole] @ axis.T, "sight": evidence.sight[whole] @ place.T, "error": evidence.error[whole]}
     times = evidence.times if whole.step == 1 else -evidence.times[::-1]
     return replace(evidence, times=np.ascontiguousarray(times), **{k: np.ascontiguousarray(v) for k, v in changed.items()}), true[whole] @ axis.T
