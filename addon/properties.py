@@ -71,7 +71,9 @@ class CaptureProperties(bpy.types.PropertyGroup):
     )
     fit: bpy.props.BoolProperty(
         override=OVERRIDABLE,
-        name="Fit to Video", description="Refine the model's rotations until the posed rig shows where the video shows it", default=CaptureSettings.fit
+        name="Fit to Video",
+        description="Pose the rig frame by frame until it shows where the video shows it. Off, the model's own rotations are kept",
+        default=CaptureSettings.fit,
     )
     refine: bpy.props.BoolProperty(
         override=OVERRIDABLE,

@@ -13,7 +13,7 @@ class CaptureSettings:
     device: auto, cpu, cuda or mps. model: a bundled model's name or a path to a .safetensors file.
     root_rotation: captured, yaw (turns about the armature's up axis alone) or locked (as in the reference).
     root_travel: estimated through the camera, or in_place.
-    fit: refine the network's rotations until the posed rig shows where the video shows it. refine: with the fit,
+    fit: pose the rig until it shows where the video shows it, else keep the network's own rotations. refine: with the fit,
         compare the posed rig's skin with every frame as well. contacts: hold feet that stand still.
     smoothing: seconds, 0 for none.
     start, end: trim of the clip in seconds, None for the whole.
