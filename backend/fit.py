@@ -99,7 +99,8 @@ class _Fit:
         self.matrix = torch.from_numpy(matrix)
         self.intrinsics = torch.from_numpy(np.broadcast_to(track.camera.intrinsics, (frames, 4)).copy())
         self.eyes: list[SkinTracks | Comparison] = []
-        self.normal: Tensor
+        self.normal: Tensor  # the last step's equations
+        self.carried_on: Tensor  # what the frame before has in them
         self.moved = 0.0  # the last step's largest change
         self.known = torch.zeros(frames, len(self.chain.active), 3, 3)  # single precision: it is the largest thing here
 
@@ -215,16 +216,17 @@ class _Fit:
         self.moved = float(step.unflatten(1, (-1, 3)).norm(dim=-1).max())
         return self.pose(state, part)
 
-    def know(self, state: _State, part: slice, gap: Tensor) -> None:
+    def know(self, state: _State, part: slice) -> None:
         """Keep how surely each angle is known, by the last step, without what the frame before said."""
-        active, angles = state.angles.shape[1], state.angles[part]
-        change = inverse_left_jacobian(angles)
-        still = change.transpose(-1, -2) @ change / (self.settings.hurry * gap)[:, None, None, None] ** 2
+        angles = state.angles[part]
         normal = self.normal.clone()
-        blocks = normal[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3))
-        index = torch.arange(active)
-        blocks[:, index, :, index] -= still.transpose(0, 1)
-        self.known[part] = (self.settings.doubtful * surety(normal, change)).float()
+        self._blocks(normal).sub_(self.carried_on)
+        self.known[part] = (self.settings.doubtful * surety(normal, inverse_left_jacobian(angles))).float()
+
+    def _blocks(self, normal: Tensor) -> Tensor:
+        """(n, 3, 3, A) of normal equations that are about one bone each, as a view."""
+        active = len(self.chain.active)
+        return normal[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3)).diagonal(dim1=1, dim2=3)
 
     def _believe(self, normal: Tensor, gradient: Tensor, angles: Tensor, expected: Tensor, gap: Tensor) -> None:
         """Add what the reference and the frame before say of the angles, whose increments are turns in the carriers' axes."""
@@ -234,9 +236,8 @@ class _Fit:
         still = eye / (settings.hurry * gap)[:, None, None, None] ** 2
         rest = (settings.lazy * self.load / (settings.rest**2 + angles.square().sum(-1)))[..., None, None] * eye
         wish = still @ (expected - angles)[..., None] - rest @ angles[..., None]
-        blocks = normal[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3))
-        index = torch.arange(active)
-        blocks[:, index, :, index] += (change.transpose(-1, -2) @ (rest + still) @ change).transpose(0, 1)
+        stays, self.carried_on = ((change.transpose(-1, -2) @ pull @ change).permute(0, 2, 3, 1) for pull in (rest, still))
+        self._blocks(normal).add_(stays + self.carried_on)
         gradient[:, : 3 * active] += (change.transpose(-1, -2) @ wish)[..., 0].flatten(1)
 
     def _seen(self, points: Tensor, part: slice) -> tuple[Tensor, Tensor]:
@@ -303,7 +304,7 @@ def _outward(problem: _Fit, state: _State, seed: int, pictures: Iterator[np.ndar
                     posed = problem.refine(state, part, posed, goal, seen, expected, shift, gap)
                     if problem.moved < _SETTLED:
                         break
-            problem.know(state, part, gap)
+            problem.know(state, part)
             if shot is not None:
                 problem.remember(posed, part, shot)
             if frame != before:
