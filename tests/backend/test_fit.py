@@ -66,3 +66,11 @@ def test_the_reference_stays(oracle):
     blind = held(track, track.uv[..., None, :], body.mask[None, ..., None] * np.ones((30, 1, 1, 1)))
     found = fitted(rig, body, blind)
     assert np.abs(found.rotations(body)[10] - bone_rotations(pose[10])[body.bones]).max() < 1e-4
+
+
+def test_what_is_lost_while_it_turns_far_goes_on_as_a_number(oracle):
+    rig, body, _, track = oracle
+    far = np.linspace(0, 3.0, 30)[:, None, None, None] * (track.uv[:, :, :1] - track.uv[:1, :, :1]) * 3 + track.uv
+    seen = (np.arange(30) % 9 < 5)[:, None, None, None] * body.mask[None, ..., None] * np.ones((30, 1, 1, 1))
+    found = fitted(rig, body, held(track, far[..., None, :], seen), replace(EXACT, lazy=0.01))
+    assert np.isfinite(found.turn).all()
