@@ -5,6 +5,7 @@ the wrong one. So all places where it sees each point are data: a frame's cost, 
 
     sum over points  w rho(|project(x(e)) - place|^2 / noise^2)     in crop units, rho Cauchy's
   + sum over bones   lazy load log(rest^2 + |e|^2)                  bones seldom turn, and then far: most stay, above all those that carry many
+  + sum over bones   |e|^2 / bend^2                                 and none turns far: what is not seen must not be flung about
   + sum over bones   |e - e_expected|^2 / (hurry dt)^2              the frame before, and the speed then
 
 over axis-angles e of each bone against its carrier since the reference and one translation. The place is the mean of a point's places, each
@@ -234,7 +235,7 @@ class _Fit:
         change = inverse_left_jacobian(angles)
         eye = torch.eye(3, dtype=angles.dtype)
         still = eye / (settings.hurry * gap)[:, None, None, None] ** 2
-        rest = (settings.lazy * self.load / (settings.rest**2 + angles.square().sum(-1)))[..., None, None] * eye
+        rest = (settings.lazy * self.load / (settings.rest**2 + angles.square().sum(-1)) + 1 / settings.bend**2)[..., None, None] * eye
         wish = still @ (expected - angles)[..., None] - rest @ angles[..., None]
         stays, self.carried_on = ((change.transpose(-1, -2) @ pull @ change).permute(0, 2, 3, 1) for pull in (rest, still))
         self._blocks(normal).add_(stays + self.carried_on)

@@ -11,7 +11,7 @@ class FitSettings:
 
     noise: error of a place, share of the crop. near: how far a point's place may be from where the pose so far puts it, share of the crop.
     doubt: chance that a point is at none of its places. rest: radians by which a bone that stays as in the reference seems to turn; lazy: how much more
-    firmly it is held than one that has turned, if it carries as many bones as they do on average. hurry: radians a
+    firmly it is held than one that has turned, if it carries as many bones as they do on average. bend: radians that a bone turns at all. hurry: radians a
     second by which a turn differs from what is expected. travel: sizes a second by which the place does. onward: of a bone's speed, so much
     goes on. looks: at the places and the picture, a frame. sight: least error of a point of the skin that the refiner saw, usual: how far such points
     were from where they were drawn where it learned, shares of the crop. sure: how many independent points the many of a bone's skin are worth.
@@ -24,9 +24,10 @@ class FitSettings:
     doubt: float = 1e-5
     rest: float = 0.07
     lazy: float = 0.2
+    bend: float = 0.6
     hurry: float = 3.0
     travel: float = 0.5
-    onward: float = 0.85
+    onward: float = 0.8
     looks: int = 1
     sight: float = 0.01
     usual: float = 0.03
