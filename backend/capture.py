@@ -274,7 +274,8 @@ def _fitted(
     from .subject import outward, shrinking
 
     pictures = outward(request.clip, plan.seed, plan.frames)
-    steps = fit(request.rig, body, track, plan.seed - plan.frames.start, None, aids[0], pictures, shrinking(request.clip), aids[1])
+    seed, (refiner, settle) = plan.seed - plan.frames.start, aids
+    steps = fit(request.rig, body, track, seed, refiner=refiner, pictures=pictures, scale=shrinking(request.clip), settle=settle)
     with one_thread(), closing(steps):  # all the while, for optical flow goes on beside it
         while True:
             cancel.check()

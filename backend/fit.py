@@ -30,7 +30,7 @@ from .body_points import Body
 from .camera import Camera
 from .comparison import Comparison
 from .fit_settings import FitSettings
-from .ik_chain import Chain, Targets, levers, riding, swept
+from .ik_chain import Chain, Targets, levers, swept
 from .model.refiner import Refiner
 from .rig import Rig
 from .skin_tracks import SkinTracks
@@ -78,7 +78,7 @@ def chain_of(rig: Rig, body: Body, reference: np.ndarray, times: np.ndarray) -> 
 
 
 class _Fit:
-    """One track's points, camera and prior as tensors."""
+    """One track's points and camera as tensors."""
 
     def __init__(self, rig: Rig, body: Body, track: Track, settings: FitSettings) -> None:
         assert track.places is not None
@@ -88,7 +88,7 @@ class _Fit:
         rows, slots = np.nonzero(body.mask)
         self.chain = chain_of(rig, body, track.reference.pose, track.times)
         self.places, self.chances, self.rows, self.slots = track.places, track.chances, rows, slots
-        carries = riding(rig)[np.ix_(self.chain.active, self.chain.active)].sum(0)
+        carries = self.chain.below[np.ix_(self.chain.active, self.chain.active)].sum(0)
         self.load = torch.from_numpy(carries / carries.mean())  # the more a bone carries the seldomer it turns
         self.share = torch.from_numpy(body.mask.sum(1)[rows] ** -0.5)  # points of one bone err alike
         self.corner = torch.from_numpy(track.crop.center - np.asarray(track.crop.side)[:, None] / 2)
@@ -233,13 +233,13 @@ class _Fit:
         """Add what the reference and the frame before say of the angles, whose increments are turns in the carriers' axes."""
         settings, active = self.settings, angles.shape[1]
         change = inverse_left_jacobian(angles)
-        eye = torch.eye(3, dtype=angles.dtype)
-        still = eye / (settings.hurry * gap)[:, None, None, None] ** 2
-        rest = (settings.lazy * self.load / (settings.rest**2 + angles.square().sum(-1)) + 1 / settings.bend**2)[..., None, None] * eye
-        wish = still @ (expected - angles)[..., None] - rest @ angles[..., None]
-        stays, self.carried_on = ((change.transpose(-1, -2) @ pull @ change).permute(0, 2, 3, 1) for pull in (rest, still))
-        self._blocks(normal).add_(stays + self.carried_on)
-        gradient[:, : 3 * active] += (change.transpose(-1, -2) @ wish)[..., 0].flatten(1)
+        squares = (change.transpose(-1, -2) @ change).permute(0, 2, 3, 1)
+        still = 1 / (settings.hurry * gap[:, None]) ** 2
+        rest = settings.lazy * self.load / (settings.rest**2 + angles.square().sum(-1)) + 1 / settings.bend**2
+        self.carried_on = squares * still[:, None, None]
+        self._blocks(normal).add_(squares * rest[:, None, None] + self.carried_on)
+        wish = still[..., None] * (expected - angles) - rest[..., None] * angles
+        gradient[:, : 3 * active] += (change.transpose(-1, -2) @ wish[..., None])[..., 0].flatten(1)
 
     def _seen(self, points: Tensor, part: slice) -> tuple[Tensor, Tensor]:
         """Where points (n, P, 3) show, crop units (n, P, 2), and how that moves with them (n, P, 2, 3)."""

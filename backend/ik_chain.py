@@ -76,15 +76,15 @@ class Chain:
         self.offsets = torch.from_numpy(targets.offsets * scale / self.size)
         self.ref_points = self.points(self.reference[None], self.ref_heads[None])[0]
         # [p, j]: bone j moves point p by turning: it carries p's bone, or p lies off its own head
-        below = riding(rig)
-        moves = below[targets.bones]
+        self.below = riding(rig)
+        moves = self.below[targets.bones]
         at_head = np.linalg.norm(targets.offsets, axis=1) < 1e-9 * self.size
         moves[at_head, targets.bones[at_head]] = False
         seen = np.isfinite(targets.positions).all(-1).any(0)
         self.active = np.flatnonzero(rig.driven & moves[seen].any(0))
         self.moves = torch.from_numpy(moves[:, self.active])
-        self.roots = np.flatnonzero(~linked & below[targets.bones[seen]].any(0))
-        self.rides = torch.from_numpy(below[targets.bones][:, self.roots])
+        self.roots = np.flatnonzero(~linked & self.below[targets.bones[seen]].any(0))
+        self.rides = torch.from_numpy(self.below[targets.bones][:, self.roots])
         self.axes = self._axes(reference, carriers)
 
     def _axes(self, reference: np.ndarray, carriers: np.ndarray) -> Tensor:
@@ -131,10 +131,10 @@ def levers(chain: Chain, rotations: Tensor, heads: Tensor) -> Tensor:
 
 
 def swept(points: Tensor, slope: Tensor, arms: Tensor) -> Tensor:
-    """(T, P, 2, A, 3) how places move by turns of active bones, whether these carry the points (T, P, 3) or not. slope: (T, P, 2, 3) how places
+    """(T, P, c, A, 3) how places move by turns of active bones, whether these carry the points (T, P, 3) or not. slope: (T, P, c, 3) how places
     move with points.
 
     A turn by d about an axis moves a point by d axis x (point - head), so slope . that = (point x slope) . axis - slope . (axis x head).
     """
     both = torch.cat([torch.linalg.cross(points[:, :, None].expand(slope.shape), slope), slope], -1)
-    return (both.flatten(1, 2) @ arms).unflatten(1, (-1, 2)).unflatten(3, (-1, 3))
+    return (both.flatten(1, 2) @ arms).unflatten(1, slope.shape[1:3]).unflatten(3, (-1, 3))

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from .axis_angles import exp_rotation, inverse_left_jacobian, log_rotation
-from .ik_chain import Chain, Targets
+from .ik_chain import Chain, Targets, levers, swept
 from .ik_start import closed_form_start
 from .joint_limits import Bounds, JointLimits
 from .rig import Rig
@@ -199,14 +199,6 @@ def _step(normal: Tensor, gradient: Tensor, angles: Tensor, bounds: Bounds | Non
 def _jacobian(chain: Chain, rotations: Tensor, heads: Tensor, points: Tensor) -> Tensor:
     """(T, 3P, 3A + 3R) of points by turns of active bones in their carriers' axes, and by root heads."""
     riding = (chain.rides[:, None, :, None] * torch.eye(3, dtype=points.dtype)[:, None]).flatten(2).flatten(0, 1)
-    return torch.cat([bone_jacobian(chain, rotations, heads, points), riding.expand(len(points), -1, -1)], -1)
-
-
-def bone_jacobian(chain: Chain, rotations: Tensor, heads: Tensor, points: Tensor) -> Tensor:
-    """(T, 3P, 3A) of points (T, P, 3) by turns of active bones in their carriers' axes."""
-    arms = points[:, :, None] - heads[:, None, chain.active]
-    above = chain.carriers[chain.active]
-    axes = torch.where((above >= 0)[:, None, None], rotations[:, above.clamp(min=0)], torch.eye(3, dtype=arms.dtype))
-    # d x = (axes d) x arm: column by column
-    columns = torch.linalg.cross(axes.transpose(-1, -2)[:, None], arms[..., None, :], dim=-1) * chain.moves[..., None, None]  # (T, P, A, 3 of d, 3 of x)
-    return columns.permute(0, 1, 4, 2, 3).flatten(3).flatten(1, 2)
+    slope = torch.eye(3, dtype=points.dtype).expand(*points.shape, 3)
+    turning = swept(points, slope, levers(chain, rotations, heads)) * chain.moves[:, None, :, None]
+    return torch.cat([turning.flatten(3).flatten(1, 2), riding.expand(len(points), -1, -1)], -1)

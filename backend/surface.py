@@ -13,7 +13,7 @@ from torch import Tensor
 from .body_points import Crop, crop_around
 from .camera import Camera
 from .drawn import Visible, project
-from .ik_chain import Chain, levers, riding, swept
+from .ik_chain import Chain, levers, swept
 from .kinematics import bone_rotations, inverse_affine
 from .rasterizer import rasterize
 from .rig import Rig
@@ -96,7 +96,7 @@ class Surface:
         self.local = (np.einsum("vkab,vb->vka", linear[mesh.bones], mesh.vertices) + shift[mesh.bones]) / rig.size
         self.bones, self.shares = mesh.bones, mesh.weights.astype(np.float64)
         self.chief = self.bones[np.arange(len(self.bones)), self.shares.argmax(1)]
-        self.moved = np.einsum("vk,vka->va", self.shares, riding(rig)[self.bones][:, :, chain.active])  # (V, A) how much of a vertex a bone turns
+        self.moved = np.einsum("vk,vka->va", self.shares, chain.below[self.bones][:, :, chain.active])  # (V, A) how much of a vertex a bone turns
 
     def vertices(self, rotations: np.ndarray, heads: np.ndarray, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         """(V, 3) in sizes, armature frame."""

@@ -7,7 +7,7 @@ turns as they would have been; the picture is not looked at again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..backend.fit import Fitted
 from ..backend.model.attention import JointBlock, zero_head
 from ..backend.model.rotations import along_carriers, matrix_to_6d
 from ..backend.model.skeleton_graph import EDGES, HOPS, skeleton_graph
+from .data.shots import Tensors
 from .evidence import Evidence, evidence_of
 from .weights import WeightsFile
 
@@ -56,9 +57,9 @@ class DenoiserConfig:
         return cls(**values)
 
 
-@dataclass(frozen=True, eq=False)
-class Fits:
-    """Evidence (backend/evidence.py) of B fits, padded to A bones and T frames, with the skeleton's graph hop, edge (B, A, A); bones (B, A), frames (B, T)
+@dataclass(eq=False)
+class Fits(Tensors):
+    """Evidence (training/evidence.py) of B fits, padded to A bones and T frames, with the skeleton's graph hop, edge (B, A, A); bones (B, A), frames (B, T)
     tell which exist."""
 
     times: Tensor
@@ -73,9 +74,6 @@ class Fits:
     edge: Tensor
     bones: Tensor
     frames: Tensor
-
-    def to(self, device: torch.device) -> Fits:
-        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 
 def whole_turns(turn: Tensor, above: Tensor) -> Tensor:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..backend.camera import view_rotation
 from ..backend.fit import Fitted
-from ..backend.ik_chain import Chain
+from ..backend.ik_chain import Chain, end_offsets
 
 _WIDEST = 1.5  # radians: of a turn of which nothing is known
 
@@ -59,10 +60,9 @@ def evidence_of(fitted: Fitted) -> Evidence:
     row[body.bones] = np.arange(len(body.bones))
     known = row[chain.active] >= 0
     error = np.where(known, track.error[:, row[chain.active]], 0.0)
-    ends = (chain.rig.ends - chain.rig.rest[:, :3, 3])[:, None] @ chain.rig.rest[:, :3, :3] / chain.size  # (J, 1, 3) in the bone's own axes
-    vector = (ends @ np.swapaxes(chain.reference.numpy(), -1, -2))[:, 0][chain.active] @ view.T
+    vector = np.einsum("jab,jb->ja", chain.reference.numpy(), end_offsets(chain.rig) / chain.size)[chain.active] @ view.T
     values = {
-        "times": track.times - (reference.time or 0.0), "turn": _turned(axes, fitted.turn.numpy()),
+        "times": track.times - (reference.time or 0.0), "turn": in_view(axes, fitted.turn),
         "spread": axes @ spread @ np.swapaxes(axes, -1, -2), "error": error, "head": heads - heads.mean(0), "vector": vector,
         "sight": np.einsum("ab,tbc,tc->ta", view, sight, rays),
     }
@@ -89,5 +89,6 @@ def carried_by(chain: Chain) -> np.ndarray:
     return above
 
 
-def _turned(axes: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    return np.einsum("jab,tjb->tja", axes, turn)
+def in_view(axes: np.ndarray, turn: Tensor) -> np.ndarray:
+    """(T, A, 3) float32 axis-angles in the axes of evidence, of those (T, A, 3) in the carriers'."""
+    return np.einsum("jab,tjb->tja", axes, turn.numpy()).astype(np.float32)

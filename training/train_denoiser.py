@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import logging
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +12,7 @@ from torch.utils.data import IterableDataset
 
 from ..backend.axis_angles import exp_rotation
 from ..backend.model.rotations import geodesic
+from . import launch
 from .data.fitted import FittedBatch, FittedStream, all_batches
 from .denoiser import Denoiser, DenoiserConfig, Fits, load_denoiser, places, save_denoiser, whole_turns
 from .losses import chord
@@ -108,29 +106,12 @@ class DenoiserTrainer(Trainer):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True)
+    parser = launch.common(__doc__)
     parser.add_argument("--fits", type=Path, required=True, help="folder that training.data.fits wrote")
     parser.add_argument("--validation", type=Path, help="another one, of clips that are held out")
-    parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--from-model", type=Path, help="start from these weights")
-    parser.add_argument("--decay", action="store_true")
-    parser.add_argument("--rate", type=float)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(args.threads)
     config = DenoiserTrainConfig(fits=str(args.fits), seed=args.seed)
-    config = replace(config, learning_rate=args.rate or config.learning_rate)
-    trainer = DenoiserTrainer(config, args.out, [], args.device)
-    if trainer.step == 0 and args.from_model:
-        trainer.start_from(args.from_model)
-    if trainer.team.leads:
-        (args.out / "config.json").write_text(json.dumps(asdict(config), indent=1))
-    sets = {"seen": all_batches(args.validation)} if args.validation and trainer.team.leads else {}
-    trainer.run(args.minutes, args.decay, sets, 0)
+    launch.start(args, config, DenoiserTrainer, [], lambda: {"seen": all_batches(args.validation)} if args.validation else {}, workers=0)
 
 
 if __name__ == "__main__":

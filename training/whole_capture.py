@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backend.capture import CaptureRequest, CaptureResult, capture
+from ..backend.capture import CaptureRequest, CaptureResult, ModelLoader, capture
+from ..backend.fit import Settle
 from ..backend.progress import CancelToken, drain
 from ..backend.rasterizer import draw_rig
 from ..backend.reference import Reference
@@ -40,9 +41,9 @@ def request_of(take: Take, settings: CaptureSettings, folder: Path, seed: int = 
     return CaptureRequest(asset.rig, clip, camera, (reference,), settings, (up[0], up[1], up[2]))
 
 
-def captured(request: CaptureRequest) -> CaptureResult:
-    """Run a capture to its end."""
-    return drain(capture(request, CancelToken()))
+def captured(request: CaptureRequest, loader: ModelLoader | None = None, settle: Settle | None = None) -> CaptureResult:
+    """Run a capture to its end; loader, settle: as `capture` has them."""
+    return drain(capture(request, CancelToken(), loader, settle))
 
 
 def whole_capture(model: str) -> Method:

@@ -17,19 +17,15 @@ import numpy as np
 import torch
 
 from ...backend.axis_angles import log_rotation
-from ...backend.body_points import read_body
-from ...backend.capture import CaptureRequest, capture
 from ...backend.errors import CaptureError
-from ...backend.fit import Fitted, chain_of
+from ...backend.fit import Fitted
 from ...backend.kinematics import bone_rotations
 from ...backend.model.checkpoint import load_model
-from ...backend.model.config import SURFACE_POINTS
-from ...backend.progress import CancelToken, drain
 from ...backend.settings import CaptureSettings
 from ..cases import motion_amount
-from ..evidence import Evidence, evidence_of
+from ..evidence import Evidence, evidence_of, in_view
 from ..takes import Take
-from ..whole_capture import request_of
+from ..whole_capture import captured, request_of
 from .asset import Asset
 from .stream import held_out_assets, training_assets
 from .vary import varied
@@ -57,12 +53,10 @@ def random_take(rng: np.random.Generator, asset: Asset) -> Take | None:
     return Take(asset, clip, frames, (clip, int(frames[keyed])), keyed, asset.split, "")
 
 
-def truth_of(request: CaptureRequest, poses: np.ndarray, axes: np.ndarray) -> np.ndarray:
+def truth_of(fitted: Fitted, poses: np.ndarray, axes: np.ndarray) -> np.ndarray:
     """(T, A, 3) true axis-angles of a capture's active bones, in its evidence's axes."""
-    body = read_body(request.rig, SURFACE_POINTS)
-    chain = chain_of(request.rig, body, request.references[0].pose, np.zeros(1))
-    turns = chain.turns(torch.from_numpy(bone_rotations(poses)))[:, chain.active]
-    return np.einsum("jab,tjb->tja", axes, log_rotation(turns).numpy()).astype(np.float32)
+    turns = fitted.chain.turns(torch.from_numpy(bone_rotations(poses)))[:, fitted.chain.active]
+    return in_view(axes, log_rotation(turns))
 
 
 class Recorder:
@@ -79,17 +73,17 @@ class Recorder:
 
     def record(self, take: Take, seed: int) -> dict[str, np.ndarray]:
         """The evidence's arrays and the truth, `true` (T, A, 3)."""
-        kept: list[Evidence] = []
+        kept: list[Fitted] = []
 
         def settle(fitted: Fitted) -> torch.Tensor:
-            kept.append(evidence_of(fitted))
+            kept.append(fitted)
             return fitted.turn
 
         with tempfile.TemporaryDirectory() as folder:
-            request = request_of(take, self.settings, Path(folder), seed)
-            drain(capture(request, CancelToken(), self.load, settle))
-        arrays = {f.name: getattr(kept[0], f.name) for f in fields(Evidence)}
-        return arrays | {"true": truth_of(request, take.pose, kept[0].axes)}
+            captured(request_of(take, self.settings, Path(folder), seed), self.load, settle)
+        evidence = evidence_of(kept[0])
+        arrays = {f.name: getattr(evidence, f.name) for f in fields(Evidence)}
+        return arrays | {"true": truth_of(kept[0], take.pose, evidence.axes)}
 
 
 def some_baked(rng: np.random.Generator, assets: list[Asset]) -> Asset:
