@@ -25,27 +25,19 @@ import torch
 from torch import Tensor
 
 from .assemble import Track
-from .axis_angles import exp_rotation, inverse_left_jacobian, log_rotation
 from .body_points import Body
-from .camera import Camera
-from .comparison import Comparison
+from .fit_problem import Before, Problem, Stage, State
 from .fit_settings import FitSettings
-from .ik_chain import Chain, Targets, levers, swept
+from .ik_chain import Chain
 from .model.refiner import Refiner
 from .rig import Rig
-from .skin_tracks import SkinTracks
-from .steady import steady, surety
-from .surface import Seen, Shot, Standing, Surface
+from .steady import steady
+from .surface import Shot
 
-_DAMPING = 1e-6
 _CHUNK = 64  # frames posed at once
-_STEPS = 3  # between two looks at the places
-_SETTLED = 0.02  # radians, or sizes: a step smaller than this is the last
 _LEAST_GAP = 1e-3  # seconds
-
-
-Posed = tuple[Tensor, Tensor]  # rotations (n, J, 3, 3) and heads (n, J, 3), sizes of the rig
-
+_FIRST = Stage(3)  # by points alone
+_STAGES = (Stage(3, 4.0), Stage(3, 2.0), Stage(3, 1.0, 0.05), Stage(3, 1.0, 0.02, 0.3))  # and by the picture, coarse to fine
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
@@ -62,198 +54,6 @@ class Fitted:
 Settle = Callable[[Fitted], Tensor]  # to the turns (T, A, 3) to take
 
 
-@dataclass
-class _State:
-    """angles (T, A, 3) of the active bones' turns against their carriers, shift (T, 3) of all roots since the reference, sizes of the rig."""
-
-    angles: Tensor
-    shift: Tensor
-
-
-def chain_of(rig: Rig, body: Body, reference: np.ndarray, times: np.ndarray) -> Chain:
-    """The chain that a capture is fitted with, of all points of a body."""
-    rows, slots = np.nonzero(body.mask)
-    unknown = np.broadcast_to(np.zeros(3), (len(times), len(rows), 3))
-    return Chain(rig, reference, Targets(body.bones[rows], body.offsets[rows, slots], unknown, times))
-
-
-class _Fit:
-    """One track's points and camera as tensors."""
-
-    def __init__(self, rig: Rig, body: Body, track: Track, settings: FitSettings) -> None:
-        assert track.places is not None
-        assert track.chances is not None
-        self.settings, self.times = settings, torch.from_numpy(np.asarray(track.times, np.float64))
-        frames = len(track.times)
-        rows, slots = np.nonzero(body.mask)
-        self.chain = chain_of(rig, body, track.reference.pose, track.times)
-        self.places, self.chances, self.rows, self.slots = track.places, track.chances, rows, slots
-        carries = self.chain.below[np.ix_(self.chain.active, self.chain.active)].sum(0)
-        self.load = torch.from_numpy(carries / carries.mean())  # the more a bone carries the seldomer it turns
-        self.share = torch.from_numpy(body.mask.sum(1)[rows] ** -0.5)  # points of one bone err alike
-        self.corner = torch.from_numpy(track.crop.center - np.asarray(track.crop.side)[:, None] / 2)
-        self.side = torch.from_numpy(np.asarray(track.crop.side, np.float64))
-        self.camera = track.camera
-        self.mask, self.crop = track.mask, track.crop
-        matrix = np.broadcast_to(track.camera.from_armature, (frames, 4, 4)).copy()
-        matrix[:, :3, :3] *= rig.size
-        self.matrix = torch.from_numpy(matrix)
-        self.intrinsics = torch.from_numpy(np.broadcast_to(track.camera.intrinsics, (frames, 4)).copy())
-        self.eyes: list[SkinTracks | Comparison] = []
-        self.normal: Tensor  # the last step's equations
-        self.carried_on: Tensor  # what the frame before has in them
-        self.moved = 0.0  # the last step's largest change
-        self.known = torch.zeros(frames, len(self.chain.active), 3, 3)  # single precision: it is the largest thing here
-
-    def start(self) -> _State:
-        """The reference's pose in every frame."""
-        frames = len(self.times)
-        return _State(torch.zeros(frames, len(self.chain.active), 3, dtype=torch.float64), torch.zeros(frames, 3, dtype=torch.float64))
-
-    def pose(self, state: _State, part: slice) -> Posed:
-        """Rotations (n, J, 3, 3) and heads (n, J, 3), sizes of the rig."""
-        angles = state.angles[part]
-        turns = torch.eye(3, dtype=angles.dtype).expand(len(angles), len(self.chain.rig), 3, 3).clone()
-        turns[:, self.chain.active] = exp_rotation(angles)
-        return self.chain.pose(turns, self.chain.ref_heads + state.shift[part][:, None])
-
-    def look(self, posed: Posed, part: slice) -> tuple[Tensor, Tensor]:
-        """Where each point should go, crop units (n, P, 2), from its places near the present pose, and how surely (n, P)."""
-        settings = self.settings
-        shown, _ = self._seen(self.chain.points(*posed), part)
-        places, chances = (torch.from_numpy(said[part][:, self.rows, self.slots]).double() for said in (self.places, self.chances))
-        off = (places - shown[..., None, :]).square().sum(-1)
-        likely = chances * torch.exp(-off / (2 * settings.near**2))
-        total = likely.sum(-1)
-        share = likely / total.clamp(min=1e-300)[..., None]
-        return (share[..., None] * places).sum(-2), self.share * (share * chances).sum(-1) * total / (total + settings.doubt)
-
-    def watch(self, rig: Rig, track: Track, refiner: Refiner | None) -> None:
-        """From now on see the skin too, by optical flow and by the refiner, where the whole of it stands before the reference's camera."""
-        if rig.mesh is None or not len(rig.mesh.triangles):
-            return
-        self.surface = Surface(rig, self.chain, track.reference.pose)
-        start = self.surface.stand(self.chain.reference.numpy(), self.chain.ref_heads.numpy(), track.reference.camera)
-        if start is None:  # then its points alone are fitted
-            return
-        self.eyes = [SkinTracks(self.surface)]
-        if refiner is not None:
-            self.eyes.append(Comparison(self.surface, start, track.reference, refiner, self.settings.sight, self.settings.usual))
-
-    def close(self) -> None:
-        """End what the eyes left running."""
-        for eye in self.eyes:
-            eye.close()
-
-    def forget(self) -> None:
-        """What the skin looked like in the frame before."""
-        for eye in self.eyes:
-            eye.forget()
-
-    def shots(self, path: range, pictures: Iterator[np.ndarray] | None, scale: float) -> Iterator[Shot]:
-        """A way's frames, each with a look at the next one's picture."""
-        if pictures is None or not len(path):
-            return
-        assert self.mask is not None
-        image = next(pictures)
-        for frame in path:
-            after = next(pictures) if frame != path[-1] else None
-            yield Shot(image, after, scale, self.mask[frame], self.crop.at(frame))
-            if after is not None:
-                image = after
-
-    def compare(self, posed: Posed, part: slice, shot: Shot) -> list[Seen]:
-        """Where the skin is seen in a part's one frame."""
-        standing, camera = self._standing(posed, part)
-        return [] if standing is None else [seen for eye in self.eyes if (seen := eye.look(standing, camera, shot)) is not None]
-
-    def remember(self, posed: Posed, part: slice, shot: Shot) -> None:
-        """What the skin looks like in a part's one frame, for the next."""
-        standing, _ = self._standing(posed, part)
-        if standing is not None:
-            for eye in self.eyes:
-                eye.remember(standing, shot)
-
-    def _standing(self, posed: Posed, part: slice) -> tuple[Standing | None, Camera]:
-        rotations, heads = posed
-        camera = self.camera if self.camera.from_armature.ndim == 2 else self.camera.at(part.start)
-        return self.surface.stand(rotations[0].numpy(), heads[0].numpy(), camera), camera
-
-    def refine(
-        self, state: _State, part: slice, posed: Posed, goal: tuple[Tensor, Tensor], seen: list[Seen], expected: Tensor, place: Tensor, gap: Tensor
-    ) -> Posed:
-        """One damped Gauss-Newton step of the frames of a part, in place, and how they then stand; expected (n, A, 3), place (n, 3), gap (n,) seconds since
-        the last. posed: how they stand. seen: where the skin of the part's one frame is.
-        """
-        settings, angles = self.settings, state.angles[part]
-        active = angles.shape[1]
-        rotations, heads = posed
-        points = self.chain.points(rotations, heads)
-        shown, slope = self._seen(points, part)
-        residual = goal[0] - shown
-        weight = goal[1] / (1 + residual.square().sum(-1) / settings.noise**2) / settings.noise**2
-        turning = swept(points, slope, levers(self.chain, rotations, heads)) * self.chain.moves[:, None, :, None]
-        jacobian = torch.cat([turning.flatten(3), slope], -1)  # (n, P, 2, 3A + 3)
-        weighted = (jacobian * weight[..., None, None]).flatten(1, 2)
-        normal = weighted.transpose(-1, -2) @ jacobian.flatten(1, 2)
-        gradient = (weighted.transpose(-1, -2) @ residual.flatten(1)[..., None])[..., 0]
-        for points_seen in seen:
-            more = self.surface.normal(points_seen, (rotations[0], heads[0]), settings.sure)
-            normal[0] += more[0]
-            gradient[0] += more[1]
-        self._believe(normal, gradient, angles, expected, gap)
-        firm = 1 / (settings.travel * gap) ** 2
-        gradient[:, 3 * active :] += firm[:, None] * (place - state.shift[part])
-        diagonal = normal.diagonal(dim1=-2, dim2=-1)
-        diagonal[:, 3 * active :] += firm[:, None]
-        # alike for the three axes of a bone, whichever those are
-        diagonal += _DAMPING * diagonal.unflatten(1, (-1, 3)).mean(-1).repeat_interleave(3, 1) + 1e-9
-        step = torch.linalg.solve(normal, gradient[..., None])[..., 0]
-        self.normal = normal
-        turn = step[:, : 3 * active].unflatten(1, (active, 3))
-        turn = turn / (2 * turn.norm(dim=-1, keepdim=True)).clamp(min=1.0)  # half a radian at most: farther off a linear step says nothing
-        state.angles[part] = log_rotation(exp_rotation(turn) @ exp_rotation(angles))
-        state.shift[part] += step[:, 3 * active :]
-        self.moved = float(step.unflatten(1, (-1, 3)).norm(dim=-1).max())
-        return self.pose(state, part)
-
-    def know(self, state: _State, part: slice) -> None:
-        """Keep how surely each angle is known, by the last step, without what the frame before said."""
-        angles = state.angles[part]
-        normal = self.normal.clone()
-        self._blocks(normal).sub_(self.carried_on)
-        self.known[part] = (self.settings.doubtful * surety(normal, inverse_left_jacobian(angles))).float()
-
-    def _blocks(self, normal: Tensor) -> Tensor:
-        """(n, 3, 3, A) of normal equations that are about one bone each, as a view."""
-        active = len(self.chain.active)
-        return normal[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3)).diagonal(dim1=1, dim2=3)
-
-    def _believe(self, normal: Tensor, gradient: Tensor, angles: Tensor, expected: Tensor, gap: Tensor) -> None:
-        """Add what the reference and the frame before say of the angles, whose increments are turns in the carriers' axes."""
-        settings, active = self.settings, angles.shape[1]
-        change = inverse_left_jacobian(angles)
-        squares = (change.transpose(-1, -2) @ change).permute(0, 2, 3, 1)
-        still = 1 / (settings.hurry * gap[:, None]) ** 2
-        rest = settings.lazy * self.load / (settings.rest**2 + angles.square().sum(-1)) + 1 / settings.bend**2
-        self.carried_on = squares * still[:, None, None]
-        self._blocks(normal).add_(squares * rest[:, None, None] + self.carried_on)
-        wish = still[..., None] * (expected - angles) - rest[..., None] * angles
-        gradient[:, : 3 * active] += (change.transpose(-1, -2) @ wish[..., None])[..., 0].flatten(1)
-
-    def _seen(self, points: Tensor, part: slice) -> tuple[Tensor, Tensor]:
-        """Where points (n, P, 3) show, crop units (n, P, 2), and how that moves with them (n, P, 2, 3)."""
-        matrix, intrinsics, side = self.matrix[part], self.intrinsics[part], self.side[part][:, None, None]
-        seen = points @ matrix[:, :3, :3].transpose(-1, -2) + matrix[:, None, :3, 3]
-        depth = seen[..., 2:].clamp(min=1e-6)
-        focal, middle = intrinsics[:, None, :2], intrinsics[:, None, 2:]
-        flat = seen[..., :2] / depth
-        shown = (flat * focal + middle - self.corner[part][:, None]) / side
-        across = torch.diag_embed((focal / depth).expand_as(flat))
-        slope = torch.cat([across, -(flat * focal / depth)[..., None]], -1) / side[..., None]
-        return shown, slope @ matrix[:, None, :3, :3]
-
-
 def fit(
     rig: Rig, body: Body, track: Track, seed: int, settings: FitSettings | None = None, refiner: Refiner | None = None,
     pictures: Iterator[np.ndarray] | None = None, scale: float = 1.0, settle: Settle | None = None,
@@ -264,7 +64,7 @@ def fit(
     them the skin is not looked at. refiner: compares the posed rig with them. settle: takes part in an experiment, and says what turns to take.
     """
     settings = settings or FitSettings()
-    problem = _Fit(rig, body, track, settings)
+    problem = Problem(rig, body, track, settings)
     if pictures is not None:
         problem.watch(rig, track, refiner)
     state = problem.start()
@@ -279,7 +79,7 @@ def fit(
     return replace(track, turn=np.concatenate([track.part(part).turns(body, problem.pose(state, part)[0].numpy()[:, body.bones]) for part in parts]))
 
 
-def _outward(problem: _Fit, state: _State, seed: int, pictures: Iterator[np.ndarray] | None, scale: float) -> Iterator[float]:
+def _outward(problem: Problem, state: State, seed: int, pictures: Iterator[np.ndarray] | None, scale: float) -> Iterator[float]:
     """From the reference's frame to either end of the stretch, each frame from the pose before it."""
     frames, settings, done = len(state.angles), problem.settings, 0
     first: Shot | None = None  # the reference's frame, from which both ways start
@@ -297,14 +97,16 @@ def _outward(problem: _Fit, state: _State, seed: int, pictures: Iterator[np.ndar
             state.angles[part], state.shift[part] = expected, shift
             shot = next(shots, None)
             first = shot if first is None else first
+            before_it = Before(expected, shift, gap)
             posed = problem.pose(state, part)
             for _ in range(settings.looks):
                 goal = problem.look(posed, part)
                 seen = [] if shot is None else problem.compare(posed, part, shot)
-                for _ in range(_STEPS):
-                    posed = problem.refine(state, part, posed, goal, seen, expected, shift, gap)
-                    if problem.moved < _SETTLED:
-                        break
+                posed = problem.settle(state, part, posed, (goal, seen), before_it, _FIRST)
+            if shot is not None and frame != seed:
+                problem.observe(part, shot)
+                for stage in _STAGES:
+                    posed = problem.settle(state, part, posed, ((goal[0], settings.heard * goal[1]), seen), before_it, stage)
             problem.know(state, part)
             if shot is not None:
                 problem.remember(posed, part, shot)

@@ -13,7 +13,8 @@ class FitSettings:
     doubt: chance that a point is at none of its places. rest: radians by which a bone that stays as in the reference seems to turn; lazy: how much more
     firmly it is held than one that has turned, if it carries as many bones as they do on average. bend: radians that a bone turns at all. hurry: radians a
     second by which a turn differs from what is expected. travel: sizes a second by which the place does. onward: of a bone's speed, so much
-    goes on. looks: at the places and the picture, a frame. sight: least error of a point of the skin that the refiner saw, usual: how far such points
+    goes on. looks: at the places and the picture, a frame. heard: how much of its
+    places is believed beside the picture. sight: least error of a point of the skin that the refiner saw, usual: how far such points
     were from where they were drawn where it learned, shares of the crop. sure: how many independent points the many of a bone's skin are worth.
     surge: radians / s^2 that are usual. doubtful: of what frames know of the turns, that much is believed against those around, since their
     errors are alike.
@@ -29,6 +30,7 @@ class FitSettings:
     travel: float = 0.5
     onward: float = 0.8
     looks: int = 1
+    heard: float = 0.3
     sight: float = 0.01
     usual: float = 0.03
     sure: float = 3.0

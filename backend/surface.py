@@ -103,8 +103,9 @@ class Surface:
         bones = self.bones[rows]
         return np.einsum("vk,vka->va", self.shares[rows], np.einsum("vkab,vkb->vka", rotations[bones], self.local[rows]) + heads[bones])
 
-    def stand(self, rotations: np.ndarray, heads: np.ndarray, camera: Camera) -> Standing | None:
-        """The skin posed so; None where it is behind the camera, or so near that there is nothing to compare.
+    def stand(self, rotations: np.ndarray, heads: np.ndarray, camera: Camera, window: Crop | None = None, size: int | None = None) -> Standing | None:
+        """The skin posed so, in a window or the crop around it, of size² pixels; None where it is behind the camera, or so near that there is nothing
+        to compare.
 
         Vertices lie on a lattice far finer than a pixel: what is drawn, and so what is answered to it, must be the same to the last bit where
         poses differ by rounding alone, or the difference grows from frame to frame.
@@ -113,12 +114,15 @@ class Surface:
         vertices = np.round(camera.to_camera(self.vertices(rotations, heads) * self.rig.size) / step) * step
         if not (vertices[:, 2] > _NEAREST * self.rig.size * float(camera.scale)).all():
             return None
+        size = size or self.size
+        if window is not None:
+            return Standing(vertices, self.triangles, window, crop_camera(camera, window, size), size)
         crop = crop_around(project(vertices, camera.intrinsics), _MARGIN)
         middle = np.array([camera.width, camera.height]) / 2
         reach = max(camera.width, camera.height)
         if crop.side >= _LARGEST * reach or not (np.abs(crop.center - middle) < middle + crop.side / 2).all():
             return None
-        return Standing(vertices, self.triangles, crop, crop_camera(camera, crop, self.size), self.size)
+        return Standing(vertices, self.triangles, crop, crop_camera(camera, crop, size), size)
 
     def chiefs(self, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """(N,) bones that move points of triangles' corners (N, 3) most."""
@@ -154,3 +158,35 @@ class Surface:
         rows = torch.from_numpy(jacobian.reshape(-1, jacobian.shape[-1]))
         weighted = (torch.from_numpy(weight) @ torch.from_numpy(jacobian)).view_as(rows).T
         return weighted @ rows, weighted @ torch.from_numpy(residual.reshape(-1))
+
+    def pulled(
+        self, standing: Standing, information: np.ndarray, force: np.ndarray, matrix: np.ndarray, pose: tuple[np.ndarray, np.ndarray]
+    ) -> tuple[Tensor, Tensor]:
+        """What pixels add to the normal equations of the pose that they show, each moving as the bone does that moves it most: (3A + 3, 3A + 3) and (3A + 3,).
+
+        information: (N, 2, 2) and force: (N, 2) of the standing's visible pixels, in its crop's sides. Composite bodies: a bone turns all that rides on it
+        (Featherstone 2008, Rigid Body Dynamics Algorithms, section 6.2).
+        """
+        visible, chain = standing.visible, self.chain
+        linear = matrix[:3, :3] * self.rig.size
+        corners = self.triangles[visible.triangle]
+        before = visible.blend(standing.vertices, self.triangles)
+        points = (before - matrix[:3, 3]) @ np.linalg.inv(linear).T
+        focal = standing.intrinsics[:2] / standing.size
+        across = np.zeros((len(points), 2, 3))
+        across[:, 0, 0], across[:, 1, 1] = (focal / before[:, 2:]).T
+        across[:, :, 2] = -before[:, :2] * focal / before[:, 2:] ** 2
+        slope = across @ linear
+        motion = np.concatenate([np.cross(points[:, None], slope), slope], -1)  # (N, 2, 6) by turns about the armature's axes, and by shifts along them
+        chief = torch.from_numpy(self.chiefs(corners, visible.weights))
+        mass, pull = (motion.transpose(0, 2, 1) @ x for x in (information @ motion, force[..., None]))
+        count, active = len(self.rig), len(chain.active)
+        bodies = torch.zeros(count, 42, dtype=torch.float64).index_add_(0, chief, torch.from_numpy(np.concatenate([mass, pull], 2).reshape(-1, 42)))
+        rides = torch.from_numpy(chain.below[:, chain.active].astype(np.float64))  # (J, A)
+        pairs = (rides[:, :, None] * rides[:, None]).flatten(1).T @ bodies  # (A², 42) of what rides on both of two bones
+        single, whole = (rides.T @ bodies).view(active, 6, 7), bodies.sum(0).view(6, 7)
+        arms = levers(chain, *(torch.from_numpy(x)[None] for x in pose))[0].unflatten(1, (active, 3)).permute(1, 0, 2)  # (A, 6, 3)
+        turning = torch.einsum("aij,abik,bkl->ajbl", arms, pairs.view(active, active, 6, 7)[..., :6], arms).reshape(3 * active, 3 * active)
+        beside = (arms.transpose(1, 2) @ single[:, :, 3:6]).flatten(0, 1)
+        normal = torch.cat([torch.cat([turning, beside], 1), torch.cat([beside.T, whole[3:, 3:6]], 1)])
+        return normal, torch.cat([(arms.transpose(1, 2) @ single[:, :, 6:]).flatten(), whole[3:, 6]])

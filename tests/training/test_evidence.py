@@ -8,7 +8,8 @@ import pytest
 import torch
 from mocap_anything.backend.axis_angles import log_rotation
 from mocap_anything.backend.errors import CaptureError
-from mocap_anything.backend.fit import Fitted, chain_of
+from mocap_anything.backend.fit import Fitted
+from mocap_anything.backend.fit_problem import chain_of
 from mocap_anything.backend.kinematics import bone_rotations
 from mocap_anything.training.denoiser import (
     Denoiser,
