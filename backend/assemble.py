@@ -20,7 +20,7 @@ from .settings import CaptureSettings
 from .turns import motion_from_turns, turns_from_rotations
 
 _CHUNK = 512  # frames whose points are worked out at once
-_SAID = ("turn", "uv", "error", "weight", "places", "chances", "mask")
+_SAID = ("turn", "uv", "error", "weight", "places", "chances", "mask", "shift")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,8 @@ class Track:
 
     reference_crop, crop: the reference's window (one) and the frames' (T,). camera: of one time or of T. times: (T,).
     turn: (T, J, 3, 3), uv: (T, J, K, 2) crop units, error: (T, J), weight: (T, J, K), places: (T, J, K, M, 2), chances: (T, J, K, M), mask: (T, h, w)
-        as in predictor.Prediction (None: the turns are final), J driven bones.
+        as in predictor.Prediction (None: the turns are final), J driven bones. shift: (T, 3) of all roots since the reference, armature frame; None: as the
+        points tell.
     """
 
     reference: Reference
@@ -44,6 +45,7 @@ class Track:
     places: np.ndarray | None = None
     chances: np.ndarray | None = None
     mask: np.ndarray | None = None
+    shift: np.ndarray | None = None
 
     def rotations(self, body: Body) -> np.ndarray:
         """(T, J, 3, 3) orientations of the driven bones, armature frame."""
@@ -116,7 +118,7 @@ def _one(rig: Rig, body: Body, track: Track, settings: CaptureSettings, up: np.n
     # the main tree travels as one; its root starts at the reference's place
     heads = pose_along_carriers(rig, rotations, track.reference.pose, np.broadcast_to(reference_heads, (frames, len(rig), 3)))
     if settings.root_travel == "estimated":
-        heads = heads + _travel(rig, body, track, rotations, heads)[:, None]
+        heads = heads + (_travel(rig, body, track, rotations, heads) if track.shift is None else track.shift)[:, None]
     confidence = np.zeros((frames, len(rig)), np.float32)
     confidence[:, body.bones] = track.error
     joints = np.full((frames, len(rig), 2), np.nan, np.float32)

@@ -73,10 +73,12 @@ def fit(
     finally:
         problem.close()
     state.angles = steady(problem.times, state.angles, problem.known, seed, settings.surge)
+    state.shift = steady(problem.times, state.shift[:, None], problem.placed[:, None], seed, settings.rush)[:, 0]
     if settle is not None:
         state.angles = settle(Fitted(body, track, problem.chain, state.angles, problem.known / settings.doubtful))
     parts = [slice(k, k + _CHUNK) for k in range(0, len(track.times), _CHUNK)]
-    return replace(track, turn=np.concatenate([track.part(part).turns(body, problem.pose(state, part)[0].numpy()[:, body.bones]) for part in parts]))
+    turn = np.concatenate([track.part(part).turns(body, problem.pose(state, part)[0].numpy()[:, body.bones]) for part in parts])
+    return replace(track, turn=turn, shift=state.shift.numpy() * rig.size)
 
 
 def _outward(problem: Problem, state: State, seed: int, pictures: Iterator[np.ndarray] | None, scale: float) -> Iterator[float]:
@@ -107,7 +109,7 @@ def _outward(problem: Problem, state: State, seed: int, pictures: Iterator[np.nd
                 problem.observe(part, shot)
                 for stage in _STAGES:
                     posed = problem.settle(state, part, posed, ((goal[0], settings.heard * goal[1]), seen), before_it, stage)
-            problem.know(state, part)
+            problem.know(state, part, gap)
             if shot is not None:
                 problem.remember(posed, part, shot)
             if frame != before:

@@ -93,6 +93,7 @@ class Problem:
         self.normal: Tensor  # the last step's equations
         self.carried_on: Tensor  # what the frame before has in them
         self.moved = 0.0  # the last step's largest change
+        self.placed = torch.zeros(frames, 3, 3)
         self.known = torch.zeros(frames, len(self.chain.active), 3, 3)  # single precision: it is the largest thing here
 
     def start(self) -> State:
@@ -201,10 +202,10 @@ class Problem:
                 normal[0] += alike[0]
                 gradient[0] += alike[1]
         self._believe(normal, gradient, angles, before, stage)
-        firm = 1 / (settings.travel * before.gap) ** 2
-        gradient[:, 3 * active :] += firm[:, None] * (before.shift - state.shift[part])
+        firm = self._firm(part, before.gap)
+        gradient[:, -3:] += (firm @ (before.shift - state.shift[part])[..., None])[..., 0]
+        normal[:, -3:, -3:] += firm
         diagonal = normal.diagonal(dim1=-2, dim2=-1)
-        diagonal[:, 3 * active :] += firm[:, None]
         # alike for the three axes of a bone, whichever those are
         diagonal += _DAMPING * diagonal.unflatten(1, (-1, 3)).mean(-1).repeat_interleave(3, 1) + 1e-9
         step = torch.linalg.solve(normal, gradient[..., None])[..., 0]
@@ -229,12 +230,22 @@ class Problem:
         if self.likeness is not None:
             self.likeness.observe(shot, self._camera(part))
 
-    def know(self, state: State, part: slice) -> None:
-        """Keep how surely each angle is known, by the last step, without what the frame before said."""
+    def know(self, state: State, part: slice, gap: Tensor) -> None:
+        """Keep how surely each angle, and the place, is known, by the last step, without what the frame before said."""
         angles = state.angles[part]
         normal = self.normal.clone()
         self._blocks(normal).sub_(self.carried_on)
-        self.known[part] = (self.settings.doubtful * surety(normal, inverse_left_jacobian(angles))).float()
+        normal[:, -3:, -3:] -= self._firm(part, gap)
+        covariance = torch.linalg.inv(normal)
+        known = surety(covariance, inverse_left_jacobian(angles)), torch.linalg.inv(covariance[:, -3:, -3:])
+        self.known[part], self.placed[part] = ((self.settings.doubtful * x).float() for x in known)
+
+    def _firm(self, part: slice, gap: Tensor) -> Tensor:
+        """(n, 3, 3) how firmly the place is held where it was: pictures tell little of what comes nearer."""
+        settings, ahead = self.settings, self.matrix[part, 2, :3]
+        ahead = ahead / ahead.norm(dim=-1, keepdim=True)
+        apart = 1 / settings.recede**2 - 1 / settings.travel**2
+        return (torch.eye(3, dtype=ahead.dtype) / settings.travel**2 + apart * ahead[..., None] * ahead[:, None]) / gap[:, None, None] ** 2
 
     def _blocks(self, normal: Tensor) -> Tensor:
         """(n, 3, 3, A) of normal equations that are about one bone each, as a view."""

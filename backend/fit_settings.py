@@ -12,11 +12,12 @@ class FitSettings:
     noise: error of a place, share of the crop. near: how far a point's place may be from where the pose so far puts it, share of the crop.
     doubt: chance that a point is at none of its places. rest: radians by which a bone that stays as in the reference seems to turn; lazy: how much more
     firmly it is held than one that has turned, if it carries as many bones as they do on average. bend: radians that a bone turns at all. hurry: radians a
-    second by which a turn differs from what is expected. travel: sizes a second by which the place does. onward: of a bone's speed, so much
+    second by which a turn differs from what is expected. travel: sizes a second by which the place does, recede: away from the camera or
+    towards it. onward: of a bone's speed, so much
     goes on. looks: at the places and the picture, a frame. heard: how much of its
     places is believed beside the picture. sight: least error of a point of the skin that the refiner saw, usual: how far such points
     were from where they were drawn where it learned, shares of the crop. sure: how many independent points the many of a bone's skin are worth.
-    surge: radians / s^2 that are usual. doubtful: of what frames know of the turns, that much is believed against those around, since their
+    surge: radians / s^2, rush: sizes / s^2 that are usual. doubtful: of what frames know of the pose, that much is believed against those around, since their
     errors are alike.
     """
 
@@ -28,11 +29,13 @@ class FitSettings:
     bend: float = 0.6
     hurry: float = 3.0
     travel: float = 0.5
+    recede: float = 0.3
     onward: float = 0.8
     looks: int = 1
     heard: float = 0.3
     sight: float = 0.01
     usual: float = 0.03
-    sure: float = 3.0
+    sure: float = 1.5
     surge: float = 300.0
+    rush: float = 5.0
     doubtful: float = 0.1

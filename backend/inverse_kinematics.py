@@ -97,7 +97,7 @@ def solve(
             part = slice(start, start + frames)
             normal, change = _refine(chain, state, part, positions[part], closed[part], beside[part], hurry[part], settings, bounds)
             if settings.noisy and step == settings.iterations - 1:
-                known.append(surety(normal, change).float())
+                known.append(surety(torch.linalg.inv(normal), change).float())
             if check:
                 check((step + min(1.0, (start + frames) / len(positions))) / settings.iterations)
     if known:

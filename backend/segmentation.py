@@ -37,15 +37,17 @@ def _colors(place: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def _guided(color: np.ndarray, said: np.ndarray) -> np.ndarray:
     """What is said (S, S), made locally linear in the colours (S, S, 3)."""
-    pairs = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
     middle, mean = _mean(color), _mean(said)
     both = _mean(color * said[..., None]) - middle * mean[..., None]
-    variance = np.empty((*said.shape, 3, 3), np.float32)
-    for a, b in pairs:
-        variance[..., a, b] = variance[..., b, a] = _mean(color[..., a] * color[..., b]) - middle[..., a] * middle[..., b]
-    slope = np.linalg.solve(variance + _FLAT * np.eye(3, dtype=np.float32), both[..., None])[..., 0]
+    rows = [_mean(color[..., a : a + 1] * color) - middle[..., a : a + 1] * middle + _FLAT * np.eye(3, dtype=np.float32)[a] for a in range(3)]
+    minors = [_cross(rows[a - 2], rows[a - 1]) for a in range(3)]  # written out: numpy solves thousands of tiny systems slowly
+    slope = sum(minors[a] * both[..., a : a + 1] for a in range(3)) / (rows[0] * minors[0]).sum(-1, keepdims=True)
     return (_mean(slope) * color).sum(-1) + _mean(mean - (slope * middle).sum(-1))
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
     return cv2.boxFilter(values, -1, (2 * _RADIUS + 1, 2 * _RADIUS + 1), borderType=cv2.BORDER_REFLECT)
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.stack([a[..., i - 2] * b[..., i - 1] - a[..., i - 1] * b[..., i - 2] for i in range(3)], -1)

@@ -24,14 +24,14 @@ def steady(times: Tensor, angles: Tensor, information: Tensor, fixed: int | None
     return torch.cat([_solve(rows, angles[:, k : k + _TOGETHER], information[:, k : k + _TOGETHER], fixed) for k in bones], 1)
 
 
-def surety(normal: Tensor, change: Tensor) -> Tensor:
+def surety(covariance: Tensor, change: Tensor) -> Tensor:
     """(T, A, 3, 3) how surely each of A bones' axis-angles are known, whatever the others are: the inverse of its block of the covariance.
 
-    normal: (T, 3A + n, 3A + n) normal equations of turns in the carriers' axes. change: (T, A, 3, 3) how axis-angles change with those.
+    covariance: (T, 3A + n, 3A + n) of turns in the carriers' axes. change: (T, A, 3, 3) how axis-angles change with those.
     """
     active = change.shape[1]
     index = torch.arange(active)
-    spread = torch.linalg.inv(normal)[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3))[:, index, :, index]
+    spread = covariance[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3))[:, index, :, index]
     return torch.linalg.inv(change @ spread.transpose(0, 1) @ change.transpose(-1, -2))
 
 
