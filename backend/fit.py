@@ -37,7 +37,7 @@ from .surface import Shot
 _CHUNK = 64  # frames posed at once
 _LEAST_GAP = 1e-3  # seconds
 _FIRST = Stage(3)  # by points alone
-_STAGES = (Stage(3, 4.0), Stage(3, 2.0), Stage(3, 1.0, 0.05), Stage(3, 1.0, 0.02, 0.3))  # and by the picture, coarse to fine
+_STAGES = (Stage(3, 2.0), Stage(3, 1.0, 0.02, 0.3))  # and by the picture, coarse to fine
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
