@@ -117,7 +117,7 @@ def _add_capture(commands: Any) -> None:
     settings.add_argument("--device", choices=[device for device, *_ in DEVICES])
     settings.add_argument("--root-rotation", choices=[item for item, *_ in ROOT_ROTATIONS])
     settings.add_argument("--root-travel", choices=[item for item, *_ in ROOT_TRAVELS])
-    settings.add_argument("--refine", action=argparse.BooleanOptionalAction, help="with --fit, compare the posed rig's skin with every frame too; slower")
+    settings.add_argument("--refine", action=argparse.BooleanOptionalAction, help="with --fit, compare the drawn rig with every frame too; better, and slower")
     settings.add_argument("--fit", action=argparse.BooleanOptionalAction, help="refine the model's rotations until the posed rig fits the video")
     settings.add_argument("--contacts", action=argparse.BooleanOptionalAction, help="hold feet that stand still in place")
     settings.add_argument("--limbs", choices=[item for item, *_ in LIMBS], help="of control rigs: what limbs with both IK and FK are switched to")

@@ -78,7 +78,7 @@ class CaptureProperties(bpy.types.PropertyGroup):
     refine: bpy.props.BoolProperty(
         override=OVERRIDABLE,
         name="Compare Skin",
-        description="While fitting, draw the rig and compare it with every frame too; twice as slow, try it where a large, plain limb goes wrong",
+        description="While fitting, draw the rig in the reference's colours and compare it with every frame too; limbs fit better, capturing takes longer",
         default=CaptureSettings.refine,
     )
     contacts: bpy.props.BoolProperty(

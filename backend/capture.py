@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _INSIDE = 0.1  # share of a reference's points that must lie in its picture
 MODELS = Path(__file__).resolve().parent.parent / "assets" / "models"
-REFINER = "refiner"  # a bundled model of its own, which compares the posed rig with the frames
 _STAGES = {"load": 0.02, "follow": 0.13, "capture": 0.3, "fit": 0.51, "finish": 0.04}  # shares of the progress bar
 
 ModelLoader = Callable[[Path, Any], Any]
@@ -100,7 +99,7 @@ def capture(
     loader: `load_model`, or something that keeps what it read for the next capture. settle: for experiments, as `fit` has it.
     """
     from .device import choose_device, seed_everything
-    from .model.checkpoint import load_model, load_refiner
+    from .model.checkpoint import load_model
     from .predictor import Predictor
 
     clock, done = _Clock(), 0.0
@@ -109,7 +108,6 @@ def capture(
         device = choose_device(request.settings.device)
         seed_everything()
         model = (loader or load_model)(model_path(request.settings.model), device)
-        refiner = load_refiner(model_path(REFINER), device) if request.settings.fit and request.settings.refine else None
         body = read_body(request.rig, model.config.surface_points)
         frames = trimmed(request.clip, request.settings)
         plans = _plan(request, body, frames)
@@ -127,7 +125,7 @@ def capture(
         track = yield from _predict(request, predictor, plan, crop, cancel, clock, done, part)
         done += _STAGES["capture"] * part
         if fitted:
-            track = yield from _fitted(request, body, track, plan, (refiner, settle), cancel, clock, done, part)
+            track = yield from _fitted(request, body, track, plan, settle, cancel, clock, done, part)
         tracks.append(track)
         done += _STAGES["fit"] * part
     yield Progress("Finishing", 1 - _STAGES["finish"])
@@ -265,17 +263,17 @@ def _predict(
 
 
 def _fitted(
-    request: CaptureRequest, body: Body, track: Track, plan: _Plan, aids: tuple[Any, Settle | None],
+    request: CaptureRequest, body: Body, track: Track, plan: _Plan, settle: Settle | None,
     cancel: CancelToken, clock: _Clock, done: float, part: float,
 ) -> Generator[Progress, None, Track]:
-    """The track with the turns that geometry makes of what was found. aids: the refiner, and what settles the turns."""
+    """The track with the turns that geometry makes of what was found. settle: as `fit` has it."""
     from .device import one_thread
     from .fit import fit
     from .subject import outward, shrinking
 
     pictures = outward(request.clip, plan.seed, plan.frames)
-    seed, (refiner, settle) = plan.seed - plan.frames.start, aids
-    steps = fit(request.rig, body, track, seed, refiner=refiner, pictures=pictures, scale=shrinking(request.clip), settle=settle)
+    seed, compare = plan.seed - plan.frames.start, request.settings.refine
+    steps = fit(request.rig, body, track, seed, compare=compare, pictures=pictures, scale=shrinking(request.clip), settle=settle)
     with one_thread(), closing(steps):  # all the while, for optical flow goes on beside it
         while True:
             cancel.check()

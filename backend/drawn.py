@@ -1,4 +1,4 @@
-"""The posed mesh as the refiner sees it: what of it shows in a crop, painted with what other pictures show of it."""
+"""The posed mesh as it shows in a crop, painted with what another picture shows of it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-PAINTS = 2  # the reference's picture, and the frame before
-CHANNELS = 4 * PAINTS + 8  # each paint's colour, whether each shows it, coverage, nearness, normal 3, place in the reference 3
 _HIDDEN = 0.02  # of the body's extent: farther behind what the reference shows there, a point is hidden in it
 
 
@@ -67,26 +65,3 @@ class Painted:
         nearest = np.minimum(np.minimum(self.depth[y, x], self.depth[y + 1, x]), np.minimum(self.depth[y, x + 1], self.depth[y + 1, x + 1]))
         shown = inside & np.isfinite(nearest) & (points[:, 2] < nearest + _HIDDEN * extent)
         return (np.concatenate([color, np.ones((len(color), 1))], 1) * shown[:, None]).astype(np.float32)
-
-
-def draw(visible: Visible, vertices: np.ndarray, triangles: np.ndarray, paints: tuple[Painted, Painted], extent: float) -> Floats:
-    """(CHANNELS, size, size) float32 of a mesh before the camera; vertices (V, 3) camera frame, extent: of the body before the camera.
-
-    Which part of the body a pixel shows is told by where that stood in the reference, the first paint: in the armature's own axes it would
-    depend on how the rig was imported.
-    """
-    first = paints[0].vertices
-    middle = (first.min(0) + first.max(0)) / 2
-    corners = vertices[triangles[visible.triangle]]
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-12
-    depth = visible.blend(vertices[:, 2], triangles)
-    view = np.concatenate([project(corners[:, 0], np.array([1.0, 1, 0, 0])), np.ones((len(corners), 1))], 1)
-    normal *= -np.sign((normal * view).sum(1, keepdims=True) + 1e-12)  # both sides of a triangle are drawn: the one that is seen
-    near = (np.median(depth) - depth if len(depth) else depth) / extent
-    colors = [paint.sample(visible, triangles, extent) for paint in paints]
-    shape = [np.ones((len(depth), 1)), 2 * near[:, None], normal, visible.blend((first - middle) / extent, triangles)]
-    values = np.concatenate([c[:, :3] for c in colors] + [c[:, 3:] for c in colors] + shape, 1)
-    full = np.zeros((CHANNELS, visible.size**2), np.float32)
-    full[:, visible.pixel] = values.T
-    return full.reshape(CHANNELS, visible.size, visible.size)

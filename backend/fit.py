@@ -11,8 +11,9 @@ the wrong one. So all places where it sees each point are data: a frame's cost, 
 over axis-angles e of each bone against its carrier since the reference and one translation. The place is the mean of a point's places, each
 by its chance and by how near it is to where the pose so far puts the point (expectation maximisation); a point with none near weighs
 nothing. The fit starts at the reference and goes outward frame by frame: of two like legs the one is taken that moves there. Points of the skin
-are data as well, where optical flow has carried them, and with a refiner where that sees them. In the end every bone is steadied over time by
-what each frame knew of it.
+are data as well, where optical flow has carried them. Then the rig is drawn as it stands and compared with the frame (likeness.py), first
+blurred, and then sharply, with bones that hardly turned since the frame before held firmly. In the end every bone, and where the whole
+stands, is steadied over time by what each frame knew of it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from .body_points import Body
 from .fit_problem import Before, Problem, Stage, State
 from .fit_settings import FitSettings
 from .ik_chain import Chain
-from .model.refiner import Refiner
 from .rig import Rig
 from .steady import steady
 from .surface import Shot
@@ -55,21 +55,21 @@ Settle = Callable[[Fitted], Tensor]  # to the turns (T, A, 3) to take
 
 
 def fit(
-    rig: Rig, body: Body, track: Track, seed: int, settings: FitSettings | None = None, refiner: Refiner | None = None,
+    rig: Rig, body: Body, track: Track, seed: int, settings: FitSettings | None = None, compare: bool = True,
     pictures: Iterator[np.ndarray] | None = None, scale: float = 1.0, settle: Settle | None = None,
 ) -> Generator[float, None, Track]:
     """The track, whose reference must be aligned and of its frame `seed`, with fitted turns; yields the share done.
 
     pictures: shrunk by `scale`, in the order of the fit: from the reference's to the last, then from the one before it back to the first; without
-    them the skin is not looked at. refiner: compares the posed rig with them. settle: takes part in an experiment, and says what turns to take.
+    them the skin is not looked at. compare: the drawn rig with them. settle: takes part in an experiment, and says what turns to take.
     """
     settings = settings or FitSettings()
     problem = Problem(rig, body, track, settings)
     if pictures is not None:
-        problem.watch(rig, track, refiner)
+        problem.watch(rig, track, compare)
     state = problem.start()
     try:
-        yield from _outward(problem, state, seed, pictures if problem.eyes else None, scale)
+        yield from _outward(problem, state, seed, pictures if problem.tracks is not None else None, scale)
     finally:
         problem.close()
     state.angles = steady(problem.times, state.angles, problem.known, seed, settings.surge)
@@ -103,7 +103,7 @@ def _outward(problem: Problem, state: State, seed: int, pictures: Iterator[np.nd
             posed = problem.pose(state, part)
             for _ in range(settings.looks):
                 goal = problem.look(posed, part)
-                seen = [] if shot is None else problem.compare(posed, part, shot)
+                seen = None if shot is None else problem.follow(posed, part, shot)
                 posed = problem.settle(state, part, posed, (goal, seen), before_it, _FIRST)
             if shot is not None and frame != seed:
                 problem.observe(part, shot)

@@ -13,11 +13,9 @@ from .assemble import Track
 from .axis_angles import exp_rotation, inverse_left_jacobian, log_rotation
 from .body_points import Body
 from .camera import Camera
-from .comparison import Comparison
 from .fit_settings import FitSettings
 from .ik_chain import Chain, Targets, levers, swept
 from .likeness import Likeness
-from .model.refiner import Refiner
 from .rig import Rig
 from .skin_tracks import SkinTracks
 from .steady import surety
@@ -29,6 +27,8 @@ _FRAME = 1 / 24  # seconds
 _ANYWAY = 0.1  # of the usual hold, which a bone that has turned far keeps
 
 Posed = tuple[Tensor, Tensor]  # rotations (n, J, 3, 3) and heads (n, J, 3), sizes of the rig
+
+Data = tuple[tuple[Tensor, Tensor], Seen | None]  # where points should go and how surely, and where the skin has gone
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Problem:
         matrix[:, :3, :3] *= rig.size
         self.matrix = torch.from_numpy(matrix)
         self.intrinsics = torch.from_numpy(np.broadcast_to(track.camera.intrinsics, (frames, 4)).copy())
-        self.eyes: list[SkinTracks | Comparison] = []
+        self.tracks: SkinTracks | None = None
         self.likeness: Likeness | None = None
         self.normal: Tensor  # the last step's equations
         self.carried_on: Tensor  # what the frame before has in them
@@ -119,28 +119,27 @@ class Problem:
         share = likely / total.clamp(min=1e-300)[..., None]
         return (share[..., None] * places).sum(-2), self.share * (share * chances).sum(-1) * total / (total + settings.doubt)
 
-    def watch(self, rig: Rig, track: Track, refiner: Refiner | None) -> None:
-        """From now on see the skin too, by optical flow and by the refiner, where the whole of it stands before the reference's camera."""
+    def watch(self, rig: Rig, track: Track, compare: bool) -> None:
+        """From now on see the skin too, by optical flow and, to compare, drawn, where the whole of it stands before the reference's camera."""
         if rig.mesh is None or not len(rig.mesh.triangles):
             return
         self.surface = Surface(rig, self.chain, track.reference.pose)
         start = self.surface.stand(self.chain.reference.numpy(), self.chain.ref_heads.numpy(), track.reference.camera)
         if start is None:  # then its points alone are fitted
             return
-        self.eyes = [SkinTracks(self.surface)]
-        self.likeness = Likeness(self.surface, start, track.reference)
-        if refiner is not None:
-            self.eyes.append(Comparison(self.surface, start, track.reference, refiner, self.settings.sight, self.settings.usual))
+        self.tracks = SkinTracks(self.surface)
+        if compare:
+            self.likeness = Likeness(self.surface, start, track.reference)
 
     def close(self) -> None:
-        """End what the eyes left running."""
-        for eye in self.eyes:
-            eye.close()
+        """End what following points left running."""
+        if self.tracks is not None:
+            self.tracks.close()
 
     def forget(self) -> None:
         """What the skin looked like in the frame before."""
-        for eye in self.eyes:
-            eye.forget()
+        if self.tracks is not None:
+            self.tracks.forget()
 
     def shots(self, path: range, pictures: Iterator[np.ndarray] | None, scale: float) -> Iterator[Shot]:
         """A way's frames, each with a look at the next one's picture."""
@@ -154,17 +153,16 @@ class Problem:
             if after is not None:
                 image = after
 
-    def compare(self, posed: Posed, part: slice, shot: Shot) -> list[Seen]:
-        """Where the skin is seen in a part's one frame."""
+    def follow(self, posed: Posed, part: slice, shot: Shot) -> Seen | None:
+        """Where the skin's points have gone in a part's one frame."""
         standing, camera = self._standing(posed, part)
-        return [] if standing is None else [seen for eye in self.eyes if (seen := eye.look(standing, camera, shot)) is not None]
+        return None if standing is None or self.tracks is None else self.tracks.look(standing, camera, shot)
 
     def remember(self, posed: Posed, part: slice, shot: Shot) -> None:
         """What the skin looks like in a part's one frame, for the next."""
         standing, _ = self._standing(posed, part)
-        if standing is not None:
-            for eye in self.eyes:
-                eye.remember(standing, shot)
+        if standing is not None and self.tracks is not None:
+            self.tracks.remember(standing, shot)
 
     def _standing(self, posed: Posed, part: slice) -> tuple[Standing | None, Camera]:
         rotations, heads = posed
@@ -174,7 +172,7 @@ class Problem:
     def _camera(self, part: slice) -> Camera:
         return self.camera if self.camera.from_armature.ndim == 2 else self.camera.at(part.start)
 
-    def refine(self, state: State, part: slice, posed: Posed, data: tuple[tuple[Tensor, Tensor], list[Seen]], before: Before, stage: Stage) -> Posed:
+    def refine(self, state: State, part: slice, posed: Posed, data: Data, before: Before, stage: Stage) -> Posed:
         """One damped Gauss-Newton step of a part's one frame, in place, and how it then stands.
 
         posed: how it stands. data: where its points should go and how surely, and where its skin is seen.
@@ -192,8 +190,8 @@ class Problem:
         weighted = (jacobian * weight[..., None, None]).flatten(1, 2)
         normal = weighted.transpose(-1, -2) @ jacobian.flatten(1, 2)
         gradient = (weighted.transpose(-1, -2) @ residual.flatten(1)[..., None])[..., 0]
-        for points_seen in seen:
-            more = self.surface.normal(points_seen, (rotations[0], heads[0]), settings.sure)
+        if seen is not None:
+            more = self.surface.normal(seen, (rotations[0], heads[0]), settings.sure)
             normal[0] += more[0]
             gradient[0] += more[1]
         if stage.blur is not None and self.likeness is not None:
@@ -217,7 +215,7 @@ class Problem:
         self.moved = float(step.unflatten(1, (-1, 3)).norm(dim=-1).max())
         return self.pose(state, part)
 
-    def settle(self, state: State, part: slice, posed: Posed, data: tuple[tuple[Tensor, Tensor], list[Seen]], before: Before, stage: Stage) -> Posed:
+    def settle(self, state: State, part: slice, posed: Posed, data: Data, before: Before, stage: Stage) -> Posed:
         """A stage's steps, until they are small."""
         for _ in range(stage.steps):
             posed = self.refine(state, part, posed, data, before, stage)

@@ -15,8 +15,8 @@ class FitSettings:
     second by which a turn differs from what is expected. travel: sizes a second by which the place does, recede: away from the camera or
     towards it. onward: of a bone's speed, so much
     goes on. looks: at the places and the picture, a frame. heard: how much of its
-    places is believed beside the picture. sight: least error of a point of the skin that the refiner saw, usual: how far such points
-    were from where they were drawn where it learned, shares of the crop. sure: how many independent points the many of a bone's skin are worth.
+    places is believed beside the picture.
+    sure: how many independent points the many of a bone's skin are worth.
     surge: radians / s^2, rush: sizes / s^2 that are usual. doubtful: of what frames know of the pose, that much is believed against those around, since their
     errors are alike.
     """
@@ -33,8 +33,6 @@ class FitSettings:
     onward: float = 0.8
     looks: int = 1
     heard: float = 0.3
-    sight: float = 0.01
-    usual: float = 0.03
     sure: float = 1.5
     surge: float = 300.0
     rush: float = 5.0

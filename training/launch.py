@@ -44,15 +44,13 @@ def parser(doc: str | None, shots: int, of_each: str) -> argparse.ArgumentParser
 
 def launch(
     args: argparse.Namespace, config: Config, make: Callable[..., Trainer], sets: Callable[[Path], Mapping[str, list[Any]]],
-    begin: Callable[[Trainer], None] | None = None,
 ) -> None:
-    """Train on shots as the arguments say. make: the trainer's class; sets: fixed validation batches; begin: what a new run does where no weights are named."""
-    start(args, config, make, training_assets(args.baked), lambda: sets(args.baked), args.workers, begin)
+    """Train on shots as the arguments say. make: the trainer's class; sets: fixed validation batches."""
+    start(args, config, make, training_assets(args.baked), lambda: sets(args.baked), args.workers)
 
 
 def start(
     args: argparse.Namespace, config: Config, make: Callable[..., Trainer], assets: list[Asset], sets: Callable[[], Mapping[str, list[Any]]], workers: int,
-    begin: Callable[[Trainer], None] | None = None,
 ) -> None:
     """Train as the arguments that are common to all say, on assets, with the rest as for `launch`."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -62,8 +60,6 @@ def start(
     trainer = make(config, args.out, assets, args.device)
     if trainer.step == 0 and args.from_model:
         trainer.start_from(args.from_model)
-    elif trainer.step == 0 and begin is not None:
-        begin(trainer)
     if trainer.team.leads:
         (args.out / "config.json").write_text(json.dumps(asdict(config), indent=1))
     trainer.run(args.minutes, args.decay, sets() if trainer.team.leads else {}, workers)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..backend.calibration import Calibration
 from ..backend.capture import MODELS
-from ..backend.model.checkpoint import load_model, load_refiner, save_model
+from ..backend.model.checkpoint import load_model, save_model
 
 LIMIT = 32 * 2**20
 
@@ -33,12 +33,6 @@ _V2 = (
     {"PCK@0.05": "pck05", "PCK@0.1": "pck10", "PCK@0.1 hold": "hold_pck10", "3D": "xyz", "3D hold": "hold_xyz", "rotation": "local",
      "start": "start_local", "rotation hold": "hold_local"},
 )
-_REFINER = (
-    "Fixed batches drawn by the training renderer; rigs and clips that were never trained on. How far the skin's points of a wrongly posed rig are\n"
-    "from where they were said to be, shares of the crop, and how many are within 1, 2, 5 %; beside leaving the rig where it is (hold).",
-    {"miss": "miss", "median": "median", "hold": "hold", "1 %": "near01", "hold 1 %": "hold01", "2 %": "near02", "hold 2 %": "hold02",
-     "5 %": "near05", "hold 5 %": "hold05"},
-)
 
 
 def card(name: str, run: Path, digest: str, size: int, parameters: int) -> str:
@@ -46,10 +40,8 @@ def card(name: str, run: Path, digest: str, size: int, parameters: int) -> str:
     rows, config = read_log(run), json.loads((run / "config.json").read_text())
     history = json.loads((run / "history.json").read_text()) if (run / "history.json").is_file() else []
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=MODELS, check=False).stdout.strip()
-    refines, steps = "refiner" in config, [row for row in rows if "loss" in row]
-    stream = config["guesses"] if refines else config["stream"]
-    step = (f"{stream['shots']} clips of {stream['frames']} frames, each with {stream['guesses']} wrongly posed rigs" if refines
-            else f"{stream['batch']} clips of {stream['sample']['frames']} frames and {stream['sample']['references']} reference")
+    steps, stream = [row for row in rows if "loss" in row], config["stream"]
+    step = f"{stream['batch']} clips of {stream['sample']['frames']} frames and {stream['sample']['references']} reference"
     lines = [
         f"# Model `{name}`", "",
         "| | |", "|---|---|",
@@ -65,7 +57,7 @@ def card(name: str, run: Path, digest: str, size: int, parameters: int) -> str:
         f"| last loss | {steps[-1]['loss']:.3f} |" if steps else "", "",
         "## Validation while training", "",
     ]
-    text, columns = _REFINER if refines else _V2
+    text, columns = _V2
     lines += [text, "", f"| set | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for key, m in last_validation(rows).items():
         lines.append(f"| {key} | " + " | ".join(f"{m[value]:.4g}" for value in columns.values()) + " |")
@@ -89,8 +81,7 @@ def stamp_card(path: Path, digest: str, calibration: Calibration) -> None:
 def publish(run: Path, name: str, folder: Path = MODELS) -> Path:
     """Copy the run's averaged weights and write the card beside them."""
     folder.mkdir(parents=True, exist_ok=True)
-    refines = "refiner" in json.loads((run / "config.json").read_text())
-    model = (load_refiner if refines else load_model)(run / "model.safetensors")
+    model = load_model(run / "model.safetensors")
     path = folder / f"{name}.safetensors"
     save_model(model, path, {"name": name, "licence": "CC0-1.0"}, half=True)
     path.chmod(0o644)

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import IterableDataset
 
-from ..backend.model.checkpoint import REFINER, load_weights
 from . import launch
 from .data.pairs import PairBatch, PairConfig, PairStream
 from .data.shots import fixed_batches
@@ -58,13 +57,6 @@ class FollowerTrainer(Trainer):
 
     def start_from(self, path: Path, prefixes: tuple[str, ...] = ("",)) -> None:
         self.model.load_state_dict(load_follower(path).state_dict())
-        self.average.load_state_dict(self.model.state_dict())
-
-    def borrow(self, path: Path) -> None:
-        """Begin with a refiner's eye, which has learned to see what is alike."""
-        weights = {name.replace("match_quarter", "near").replace("match_eighth", "wide"): w for name, w in load_weights(path, REFINER).items()}
-        eye = {name: w for name, w in weights.items() if name.startswith(("eye.", "near.", "wide."))}
-        self.model.load_state_dict(eye, strict=False)
         self.average.load_state_dict(self.model.state_dict())
 
     def losses(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
@@ -115,16 +107,9 @@ def validation_sets(folder: Path, config: PairConfig) -> dict[str, list[PairBatc
 
 
 def main() -> None:
-    parser = launch.parser(__doc__, PairConfig.shots, f"{PairConfig.frames} frames in {PairConfig.pairs} pairs")
-    parser.add_argument("--eye", type=Path, help="start with the eye of this refiner")
-    args = parser.parse_args()
+    args = launch.parser(__doc__, PairConfig.shots, f"{PairConfig.frames} frames in {PairConfig.pairs} pairs").parse_args()
     config = FollowerTrainConfig(pairs=PairConfig(seed=args.seed, shots=args.shots))
-
-    def begin(trainer: Trainer) -> None:
-        if args.eye:
-            cast(FollowerTrainer, trainer).borrow(args.eye)
-
-    launch.launch(args, config, FollowerTrainer, lambda folder: validation_sets(folder, config.pairs), begin)
+    launch.launch(args, config, FollowerTrainer, lambda folder: validation_sets(folder, config.pairs))
 
 
 if __name__ == "__main__":

@@ -16,18 +16,16 @@ from ..calibration import Calibration
 from ..errors import CaptureError
 from .config import ModelConfig
 from .network import Video2Pose2Rot
-from .refiner import Refiner, RefinerConfig
 
 FORMAT = "mocap_anything.v1"
-REFINER = "mocap_anything.refiner.v1"
 Network = TypeVar("Network", bound=torch.nn.Module)
 
 
-def save_model(model: Video2Pose2Rot | Refiner, path: Path, metadata: dict[str, str] | None = None, half: bool = False) -> None:
+def save_model(model: Video2Pose2Rot, path: Path, metadata: dict[str, str] | None = None, half: bool = False) -> None:
     """Write weights (in float16 if half) with the config in the file's own metadata."""
     state = {k: (v.half() if half and v.is_floating_point() else v).contiguous() for k, v in model.state_dict().items()}
-    header = {"format": REFINER if isinstance(model, Refiner) else FORMAT, "config": json.dumps(model.config.to_dict())} | (metadata or {})
-    if isinstance(model, Video2Pose2Rot) and model.calibration.measured:
+    header = {"format": FORMAT, "config": json.dumps(model.config.to_dict())} | (metadata or {})
+    if model.calibration.measured:
         header["calibration"] = model.calibration.to_json()
     save_file(state, str(path), metadata=header)
 
@@ -40,11 +38,6 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Video2Pose2Rot
         return model
 
     return _load(path, FORMAT, make, device)
-
-
-def load_refiner(path: Path, device: torch.device | str = "cpu") -> Refiner:
-    """Read a refiner written by save_model; raises CaptureError as load_model does."""
-    return _load(path, REFINER, lambda header: Refiner(RefinerConfig.from_dict(json.loads(header["config"]))), device)
 
 
 def _load(path: Path, kind: str, make: Callable[[dict[str, str]], Network], device: torch.device | str) -> Network:

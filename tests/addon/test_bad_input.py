@@ -134,13 +134,6 @@ def test_corrupted_model(refused: Callable[..., str], clip_file: Path, model_fil
     assert "damaged" in refused(clip_file, "--model", path)
 
 
-def test_missing_refiner(refused: Callable[..., str], clip_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mocap_anything.backend import capture
-
-    monkeypatch.setattr(capture, "REFINER", "lost")
-    assert "lost.safetensors" in refused(clip_file, "--refine")
-
-
 def test_model_of_another_version(refused: Callable[..., str], clip_file: Path, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file

@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
-from mocap_anything.backend.assemble import Track
+from mocap_anything.backend.assemble import Track, assemble
 from mocap_anything.backend.body_points import Body
 from mocap_anything.backend.fit import fit
 from mocap_anything.backend.fit_settings import FitSettings
 from mocap_anything.backend.kinematics import bone_rotations
 from mocap_anything.backend.rig import Rig
+from mocap_anything.backend.settings import CaptureSettings
 
 EXACT = FitSettings(noise=0.004, hurry=10.0)
 
@@ -74,3 +75,16 @@ def test_what_is_lost_while_it_turns_far_goes_on_as_a_number(oracle):
     seen = (np.arange(30) % 9 < 5)[:, None, None, None] * body.mask[None, ..., None] * np.ones((30, 1, 1, 1))
     found = fitted(rig, body, held(track, far[..., None, :], seen), replace(EXACT, lazy=0.01))
     assert np.isfinite(found.turn).all()
+
+
+def test_where_the_rig_goes_is_the_fits_word(oracle):
+    rig, body, pose, track = oracle
+    blind = held(track, track.uv[..., None, :], body.mask[None, ..., None] * np.ones((30, 1, 1, 1)))
+    found = fitted(rig, body, blind, EXACT)
+    assert found.shift is not None
+    assert np.abs(found.shift[10]).max() < 1e-4 * rig.size
+    motion = assemble(rig, body, [found], CaptureSettings(), np.array([0.0, 0, 1]))
+    middle = body.bones
+    away, still = (np.linalg.norm((heads - pose[:, :, :3, 3])[:, middle].mean(1), axis=1).mean()
+                   for heads in (motion.heads, np.broadcast_to(pose[10, :, :3, 3], pose[:, :, :3, 3].shape)))
+    assert away < 0.5 * still + 0.01 * rig.size

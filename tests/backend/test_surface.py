@@ -1,4 +1,4 @@
-"""The skin on a chain: where it is, how turns move it, how it is drawn, and where the refiner and optical flow see it."""
+"""The skin on a chain: where it is, how turns move it, how it is drawn, and where optical flow sees it."""
 
 import cv2
 import numpy as np
@@ -6,20 +6,11 @@ import pytest
 import torch
 from mocap_anything.backend.axis_angles import exp_rotation
 from mocap_anything.backend.camera import Camera
-from mocap_anything.backend.comparison import Comparison
-from mocap_anything.backend.drawn import CHANNELS, PAINTS, draw
 from mocap_anything.backend.ik_chain import Chain, Targets
 from mocap_anything.backend.kinematics import skin
 from mocap_anything.backend.model.eye import window
-from mocap_anything.backend.model.refiner import Refiner, RefinerConfig
 from mocap_anything.backend.skin_tracks import SkinTracks, _inverse
 from mocap_anything.backend.surface import Seen, Shot, Standing, Surface
-
-
-@pytest.fixture
-def refiner() -> Refiner:
-    torch.manual_seed(0)
-    return Refiner(RefinerConfig(widths=(8, 16, 16, 16))).eval().requires_grad_(False)
 
 
 @pytest.fixture
@@ -74,28 +65,7 @@ def test_residuals_change_with_turns_as_they_say(posed):
     assert jacobian.shape == (40, 2, 3 * active + 3)
 
 
-def test_the_rig_is_drawn_where_it_stands_in_the_colours_of_its_pictures(posed, refiner):
-    rig, chain, surface, _, track = posed
-    rotations, heads, camera = chain.reference.numpy(), chain.ref_heads.numpy(), track.camera.at(10)
-    red = np.full((camera.height, camera.width, 3), [255, 0, 0], np.uint8)
-    standing = surface.stand(rotations, heads, camera)
-    eye = Comparison(surface, standing, track.reference, refiner)
-    eye.remember(standing, shot(red, standing))
-    drawn = draw(standing.visible, standing.vertices, surface.triangles, (eye.first, eye.last), rig.size)
-    assert drawn.shape == (CHANNELS, 128, 128)
-    covered = drawn[4 * PAINTS] > 0
-    assert 0.02 < covered.mean() < 0.9
-    assert (drawn[:, ~covered] == 0).all()
-    shown = covered & (drawn[4 * PAINTS - 1] > 0)
-    assert shown.sum() > 0.85 * covered.sum(), "from where it was painted nearly all of it is seen"
-    assert np.abs(drawn[3:6, shown] - np.array([[0.5], [-0.5], [-0.5]])).max() < 1e-6
-    normals = drawn[4 * PAINTS + 2 : 4 * PAINTS + 5, covered]
-    assert np.abs(np.linalg.norm(normals, axis=0) - 1).max() < 1e-3
-    eye.forget()
-    assert eye.last is eye.first
-
-
-def test_nothing_stands_behind_the_camera(posed, refiner):
+def test_nothing_stands_behind_the_camera(posed):
     rig, chain, surface, _, track = posed
     camera = track.camera.at(10)
     rotations, heads = chain.reference.numpy(), chain.ref_heads.numpy()
@@ -103,10 +73,6 @@ def test_nothing_stands_behind_the_camera(posed, refiner):
     within = camera.from_armature.copy()
     within[:3, 3] -= camera.to_camera(track.reference.pose[:, :3, 3]).mean(0)
     assert surface.stand(rotations, heads, Camera(camera.intrinsics, within, camera.width, camera.height)) is None
-    standing = surface.stand(rotations, heads, camera)
-    found = Comparison(surface, standing, track.reference, refiner).look(standing, camera, shot(track.reference.image, standing))
-    assert np.isfinite(found.target).all()
-    assert (np.linalg.eigvalsh(found.information) > 0).all()
 
 
 def noise(camera: Camera) -> np.ndarray:

@@ -97,4 +97,4 @@ def test_a_file_gives_the_same_answers_and_another_is_refused(oracle, tmp_path: 
     # weights are kept in float16
     np.testing.assert_allclose(read.settled(evidence), Settler(model).settled(evidence), atol=2e-3)
     with pytest.raises(CaptureError, match="not a denoiser"):
-        load_denoiser(Path(__file__).parents[2] / "assets" / "models" / "refiner.safetensors")
+        load_denoiser(Path(__file__).parents[2] / "assets" / "models" / "anywhere.safetensors")

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from ...backend.body_points import Crop, read_body
-from ...backend.drawn import project
+from ...backend.drawn import Visible, project
 from ...backend.model.config import SURFACE_POINTS
 from ..follower import first_flow
+from ..render import raster
 from .asset import Asset
-from .guesses import see
 from .sample import SampleConfig, SampleMaker
 from .scene import Scene
 from .shots import ShotStream, Tensors, centred
@@ -46,6 +46,18 @@ class PairConfig:
     baked_share: float = 0.6
     seed: int = 0
     image_size: int = 192
+
+
+def see(vertices: np.ndarray, triangles: np.ndarray, intrinsics: np.ndarray, size: int) -> Visible:
+    """What shows of a mesh (V, 3) in the camera frame, by the compiled z-buffer."""
+    ids, _ = raster.draw(vertices, triangles, intrinsics, size, 1)
+    pixel = np.flatnonzero(ids.ravel() >= 0)
+    triangle = ids.ravel()[pixel]
+    ray = np.stack([(pixel % size + 0.5 - intrinsics[2]) / intrinsics[0], (pixel // size + 0.5 - intrinsics[3]) / intrinsics[1], np.ones(len(pixel))], 1)
+    a, b, c = np.moveaxis(vertices[triangles[triangle]].astype(np.float64), 1, 0)
+    weights = np.stack([(ray * np.cross(*pair)).sum(1) for pair in ((b, c), (c, a), (a, b))], 1)
+    total = weights.sum(1, keepdims=True)
+    return Visible(size, pixel, triangle, np.clip(weights / np.where(np.abs(total) > 1e-20, total, 1), 0, 1))
 
 
 class _Steady(SampleMaker):
