@@ -120,9 +120,10 @@ def test_confidence_is_the_models_calibration_of_the_networks_word(case, model):
     assert not run(request(case, 6, fit=False))[0].report["calibrated"], "a model file without numbers"
 
 
-def test_re_rolling_every_bone_moves_no_vertex(case):
-    """Capture.md: replacing each bone's axes by any others changes nothing that is seen."""
-    rig, pose, camera, clip, settings = case
+@pytest.mark.parametrize(("compare", "least"), [(False, 1e-4), (True, 1e-3)])
+def test_re_rolling_every_bone_moves_no_vertex(case, compare, least):
+    """Capture.md: replacing each bone's axes by any others changes nothing that is seen; a drawn rig's pixels may fall to either side of an edge, by rounding."""
+    rig, pose, camera, clip, settings = case = (*case[:4], replace(case[4], refine=compare))
     rng = np.random.default_rng(0)
     turn = np.linalg.qr(rng.normal(size=(len(rig), 3, 3)))[0]
     turn *= np.linalg.det(turn)[:, None, None]
@@ -133,7 +134,7 @@ def test_re_rolling_every_bone_moves_no_vertex(case):
     first = reference(case, 12)
     again, _ = run(CaptureRequest(rolled, clip, camera, (Reference(first.image, camera, pose[12] @ extra, first.time),), settings))
     a, b = skin(rig.mesh, rig, posed(rig, plain.motion)), skin(rolled.mesh, rolled, posed(rolled, again.motion))
-    assert np.abs(a - b).max() < 1e-4 * rig.size
+    assert np.abs(a - b).max() < least * rig.size
     assert np.abs(a - a[12]).max() > 0.01 * rig.size, "the random network must move something, or this shows nothing"
 
 
