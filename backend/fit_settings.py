@@ -35,5 +35,5 @@ class FitSettings:
     heard: float = 0.3
     sure: float = 1.5
     surge: float = 300.0
-    rush: float = 5.0
+    rush: float = 20.0
     doubtful: float = 0.1
