@@ -122,7 +122,7 @@ def test_confidence_is_the_models_calibration_of_the_networks_word(case, model):
 
 @pytest.mark.parametrize(("compare", "least"), [(False, 1e-4), (True, 1e-3)])
 def test_re_rolling_every_bone_moves_no_vertex(case, compare, least):
-    """Capture.md: replacing each bone's axes by any others changes nothing that is seen; a drawn rig's pixels may fall to either side of an edge, by rounding."""
+    """Capture.md: replacing each bone's axes by any others changes nothing that is seen; drawn pixels may fall to either side of an edge, by rounding."""
     rig, pose, camera, clip, settings = case = (*case[:4], replace(case[4], refine=compare))
     rng = np.random.default_rng(0)
     turn = np.linalg.qr(rng.normal(size=(len(rig), 3, 3)))[0]
