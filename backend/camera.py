@@ -33,7 +33,7 @@ class Camera:
     def to_camera(self, points: np.ndarray) -> np.ndarray:
         """Armature points (..., N, 3) to camera frame (..., N, 3)."""
         m = self.from_armature
-        return points @ np.swapaxes(m[..., :3, :3], -1, -2) + m[..., None, :3, 3]
+        return np.einsum("...na,...ba->...nb", points, m[..., :3, :3]) + m[..., None, :3, 3]  # not by BLAS, whose threads stand in others' way
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Armature points (..., N, 3) to pixels (..., N, 2); NaN behind the camera."""

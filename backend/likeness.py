@@ -46,7 +46,7 @@ class Likeness:
         subject, picture = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (sharpened(fine, coarse), fine.astype(np.float32)))
         self.camera, self.window = camera, shot.window
         self.color = picture / 255 - 0.5
-        self.seen = np.concatenate([subject[..., None] / _MASK, self.color @ _HUES * subject[..., None]], -1)
+        self.seen = np.concatenate([subject[..., None] / _MASK, _hues(self.color) * subject[..., None]], -1)
         self.blurred: dict[float, np.ndarray] = {}
 
     def normal(self, rotations: np.ndarray, heads: np.ndarray, blur: float) -> tuple[Tensor, Tensor] | None:
@@ -74,8 +74,13 @@ class Likeness:
         color = np.where(paint[:, 3:] > 0, paint[:, :3], self.color.reshape(-1, 3)[visible.pixel])
         full = np.zeros((_SIZE * _SIZE, 4), np.float32)
         full[visible.pixel, 0] = 1 / _MASK
-        full[visible.pixel, 1:] = color @ _HUES
+        full[visible.pixel, 1:] = _hues(color[:, None])[:, 0]
         return full.reshape(_SIZE, _SIZE, 4)
+
+
+def _hues(color: np.ndarray) -> np.ndarray:
+    """Brightness and two hues in usual errors, of colours (H, W, 3); by OpenCV, since numpy's threads would stand in the way of optical flow's."""
+    return cv2.transform(np.ascontiguousarray(color, np.float32), _HUES.T)
 
 
 def _blurred(picture: np.ndarray, blur: float) -> np.ndarray:

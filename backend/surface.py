@@ -171,17 +171,16 @@ class Surface:
         linear = matrix[:3, :3] * self.rig.size
         corners = self.triangles[visible.triangle]
         before = visible.blend(standing.vertices, self.triangles)
-        points = (before - matrix[:3, 3]) @ np.linalg.inv(linear).T
+        points = np.einsum("na,ba->nb", before - matrix[:3, 3], torch.linalg.inv(torch.from_numpy(linear)).numpy())  # numpy's wakes threads that spin
         focal = standing.intrinsics[:2] / standing.size
-        across = np.zeros((len(points), 2, 3))
-        across[:, 0, 0], across[:, 1, 1] = (focal / before[:, 2:]).T
-        across[:, :, 2] = -before[:, :2] * focal / before[:, 2:] ** 2
-        slope = across @ linear
-        motion = np.concatenate([np.cross(points[:, None], slope), slope], -1)  # (N, 2, 6) by turns about the armature's axes, and by shifts along them
+        flat = torch.from_numpy(before[:, :2] * focal / before[:, 2:])
+        across = torch.cat([torch.diag_embed(torch.from_numpy(focal / before[:, 2:])), -(flat / torch.from_numpy(before[:, 2:]))[..., None]], -1)
+        slope, place = across @ torch.from_numpy(linear), torch.from_numpy(points)[:, None]
+        motion = torch.cat([torch.linalg.cross(place.expand(slope.shape), slope), slope], -1)  # (N, 2, 6) by turns about the armature's axes, and by shifts
         chief = torch.from_numpy(self.chiefs(corners, visible.weights))
-        mass, pull = (motion.transpose(0, 2, 1) @ x for x in (information @ motion, force[..., None]))
+        asked = torch.cat([torch.from_numpy(information) @ motion, torch.from_numpy(force)[..., None]], -1)
         count, active = len(self.rig), len(chain.active)
-        bodies = torch.zeros(count, 42, dtype=torch.float64).index_add_(0, chief, torch.from_numpy(np.concatenate([mass, pull], 2).reshape(-1, 42)))
+        bodies = torch.zeros(count, 42, dtype=torch.float64).index_add_(0, chief, (motion.transpose(1, 2) @ asked).flatten(1))
         rides = torch.from_numpy(chain.below[:, chain.active].astype(np.float64))  # (J, A)
         pairs = (rides[:, :, None] * rides[:, None]).flatten(1).T @ bodies  # (A², 42) of what rides on both of two bones
         single, whole = (rides.T @ bodies).view(active, 6, 7), bodies.sum(0).view(6, 7)
