@@ -113,6 +113,7 @@ def main(argv: list[str] | None = None) -> int:
     whole.add_argument("--seconds", default="10,600", help="lengths (default: %(default)s)")
     whole.add_argument("--model")
     whole.add_argument("--device")
+    whole.add_argument("--no-refine", action="store_true", help="without comparing the drawn rig with the frames")
     args = parser.parse_args(argv)
     if args.kind == "keys":
         done = keys(args.frames, args.bones)
@@ -120,6 +121,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"| {done['frames']} | {done['bones']} | {done['keys']} | {done['seconds']:.2f} | {done['cpu']:.2f} |")
         return 0
     options = [word for name in ("model", "device") if getattr(args, name) for word in (f"--{name}", getattr(args, name))]
+    options += ["--no-refine"] * args.no_refine
     print(captures(args.scene, args.clip, [float(s) for s in args.seconds.split(",")], options))
     return 0
 
