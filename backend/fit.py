@@ -105,7 +105,7 @@ def _outward(problem: Problem, state: State, seed: int, pictures: Iterator[np.nd
                 goal = problem.look(posed, part)
                 seen = None if shot is None else problem.follow(posed, part, shot)
                 posed = problem.settle(state, part, posed, (goal, seen), before_it, _FIRST)
-            if shot is not None and frame != seed:
+            if shot is not None and problem.likeness is not None and frame != seed:
                 problem.observe(part, shot)
                 for stage in _STAGES:
                     posed = problem.settle(state, part, posed, ((goal[0], settings.heard * goal[1]), seen), before_it, stage)

@@ -225,8 +225,8 @@ class Problem:
 
     def observe(self, part: slice, shot: Shot) -> None:
         """Look at a part's one frame, to compare it with the drawn rig."""
-        if self.likeness is not None:
-            self.likeness.observe(shot, self._camera(part))
+        assert self.likeness is not None
+        self.likeness.observe(shot, self._camera(part))
 
     def know(self, state: State, part: slice, gap: Tensor) -> None:
         """Keep how surely each angle, and the place, is known, by the last step, without what the frame before said."""
