@@ -61,11 +61,6 @@ def save_calibration(path: Path, calibration: Calibration, place: Path | None = 
     os.replace(partial, place)
 
 
-def load_weights(path: Path, kind: str = FORMAT) -> dict[str, torch.Tensor]:
-    """The tensors of a model file alone, for a training that begins with them."""
-    return _read(path, kind)[1]
-
-
 def _read(path: Path, kind: str) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     if not path.is_file():
         raise CaptureError(f"The model file {path.name} is not in {path.parent}. Choose another model, or reinstall the extension to get the bundled one.")
