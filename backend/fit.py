@@ -4,15 +4,15 @@ What the network finds in the picture is more exact than the turns that it answe
 the wrong one. So all places where it sees each point are data: a frame's cost, minimised by damped Gauss-Newton steps, is
 
     sum over points  w rho(|project(x(e)) - place|^2 / noise^2)     in crop units, rho Cauchy's
-  + sum over bones   lazy load log(rest^2 + |e|^2)                  bones seldom turn, and then far: most stay, above all those that carry many
-  + sum over bones   |e|^2 / bend^2                                 and none turns far: what is not seen must not be flung about
-  + sum over bones   |e - e_expected|^2 / (hurry dt)^2              the frame before, and the speed then
+  + sum over bones   e^T since^-1 e                                 as far, and about such axes, as bones of such a body usually turn
+  + sum over bones   d^T pace^-1 d / dt^2                           d from the frame before, with the speed then: as fast as they usually do
 
-over axis-angles e of each bone against its carrier since the reference and one translation. The place is the mean of a point's places, each
+over axis-angles e of each bone against its carrier since the reference and one translation; what is usual a network tells from the rig
+(model/motion_prior.py). The place is the mean of a point's places, each
 by its chance and by how near it is to where the pose so far puts the point (expectation maximisation); a point with none near weighs
 nothing. The fit starts at the reference and goes outward frame by frame: of two like legs the one is taken that moves there. Points of the skin
 are data as well, where optical flow has carried them. Then the rig is drawn as it stands and compared with the frame (likeness.py), first
-blurred, and then sharply, with bones that hardly turned since the frame before held firmly. In the end every bone, and where the whole
+blurred, and then sharply. In the end every bone, and where the whole
 stands, is steadied over time by what each frame knew of it.
 """
 
@@ -30,6 +30,7 @@ from .body_points import Body
 from .fit_problem import Before, Problem, Stage, State
 from .fit_settings import FitSettings
 from .ik_chain import Chain
+from .model.motion_prior import MotionPrior
 from .rig import Rig
 from .steady import steady
 from .surface import Shot
@@ -37,7 +38,7 @@ from .surface import Shot
 _CHUNK = 64  # frames posed at once
 _LEAST_GAP = 1e-3  # seconds
 _FIRST = Stage(3)  # by points alone
-_STAGES = (Stage(3, 2.0), Stage(3, 1.0, 0.02, 0.3))  # and by the picture, coarse to fine
+_STAGES = (Stage(3, 2.0), Stage(3, 1.0))  # and by the picture, coarse to fine
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
@@ -55,16 +56,17 @@ Settle = Callable[[Fitted], Tensor]  # to the turns (T, A, 3) to take
 
 
 def fit(
-    rig: Rig, body: Body, track: Track, seed: int, settings: FitSettings | None = None, compare: bool = True,
+    rig: Rig, body: Body, track: Track, prior: MotionPrior, up: np.ndarray, seed: int, settings: FitSettings | None = None, compare: bool = True,
     pictures: Iterator[np.ndarray] | None = None, scale: float = 1.0, settle: Settle | None = None,
 ) -> Generator[float, None, Track]:
     """The track, whose reference must be aligned and of its frame `seed`, with fitted turns; yields the share done.
 
+    prior: tells how the rig's bones usually turn. up: (3,) against gravity, armature frame.
     pictures: shrunk by `scale`, in the order of the fit: from the reference's to the last, then from the one before it back to the first; without
     them the skin is not looked at. compare: the drawn rig with them. settle: takes part in an experiment, and says what turns to take.
     """
     settings = settings or FitSettings()
-    problem = Problem(rig, body, track, settings)
+    problem = Problem(rig, body, track, prior, up, settings)
     if pictures is not None:
         problem.watch(rig, track, compare)
     state = problem.start()

@@ -12,10 +12,12 @@ from torch import Tensor
 from .assemble import Track
 from .axis_angles import exp_rotation, inverse_left_jacobian, log_rotation
 from .body_points import Body
+from .bone_features import bones_at_rest
 from .camera import Camera
 from .fit_settings import FitSettings
 from .ik_chain import Chain, Targets, levers, swept
 from .likeness import Likeness
+from .model.motion_prior import MotionPrior, usual_turns
 from .rig import Rig
 from .skin_tracks import SkinTracks
 from .steady import surety
@@ -24,7 +26,6 @@ from .surface import Seen, Shot, Standing, Surface
 _DAMPING = 1e-6
 _SETTLED = 0.01  # radians, or sizes: a step smaller than this is the last
 _FRAME = 1 / 24  # seconds
-_ANYWAY = 0.1  # of the usual hold, which a bone that has turned far keeps
 
 Posed = tuple[Tensor, Tensor]  # rotations (n, J, 3, 3) and heads (n, J, 3), sizes of the rig
 
@@ -50,13 +51,10 @@ class Before:
 
 @dataclass(frozen=True)
 class Stage:
-    """Steps of a fit: how many at most; blur of the pictures that are compared, pixels; radians a frame by which a bone that stays seems to turn, still, and
-    how firmly it is then held, firm; without, all bones may turn alike."""
+    """Steps of a fit: how many at most; blur of the pictures that are compared, pixels."""
 
     steps: int
     blur: float | None = None
-    still: float | None = None
-    firm: float = 1.0
 
 
 def chain_of(rig: Rig, body: Body, reference: np.ndarray, times: np.ndarray) -> Chain:
@@ -69,7 +67,7 @@ def chain_of(rig: Rig, body: Body, reference: np.ndarray, times: np.ndarray) -> 
 class Problem:
     """One track's points and camera as tensors, and steps towards poses that explain them."""
 
-    def __init__(self, rig: Rig, body: Body, track: Track, settings: FitSettings) -> None:
+    def __init__(self, rig: Rig, body: Body, track: Track, prior: MotionPrior, up: np.ndarray, settings: FitSettings) -> None:
         assert track.places is not None
         assert track.chances is not None
         self.settings, self.times = settings, torch.from_numpy(np.asarray(track.times, np.float64))
@@ -77,8 +75,7 @@ class Problem:
         rows, slots = np.nonzero(body.mask)
         self.chain = chain_of(rig, body, track.reference.pose, track.times)
         self.places, self.chances, self.rows, self.slots = track.places, track.chances, rows, slots
-        carries = self.chain.below[np.ix_(self.chain.active, self.chain.active)].sum(0)
-        self.load = torch.from_numpy(carries / carries.mean())  # the more a bone carries the seldomer it turns
+        self.since, self.pace = self._usual(prior, up)
         self.share = torch.from_numpy(body.mask.sum(1)[rows] ** -0.5)  # points of one bone err alike
         self.corner = torch.from_numpy(track.crop.center - np.asarray(track.crop.side)[:, None] / 2)
         self.side = torch.from_numpy(np.asarray(track.crop.side, np.float64))
@@ -199,7 +196,7 @@ class Problem:
             if alike is not None:
                 normal[0] += alike[0]
                 gradient[0] += alike[1]
-        self._believe(normal, gradient, angles, before, stage)
+        self._believe(normal, gradient, angles, before)
         firm = self._firm(part, before.gap)
         gradient[:, -3:] += (firm @ (before.shift - state.shift[part])[..., None])[..., 0]
         normal[:, -3:, -3:] += firm
@@ -250,20 +247,23 @@ class Problem:
         active = len(self.chain.active)
         return normal[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3)).diagonal(dim1=1, dim2=3)
 
-    def _believe(self, normal: Tensor, gradient: Tensor, angles: Tensor, before: Before, stage: Stage) -> None:
+    def _usual(self, prior: MotionPrior, up: np.ndarray) -> tuple[Tensor, Tensor]:
+        """(A, 3, 3) how firmly bones are held in the reference's pose, and where the frame before was."""
+        settings = self.settings
+        since, pace = usual_turns(prior, bones_at_rest(self.chain.rig, self.chain.active, up))
+        unit = torch.eye(3, dtype=since.dtype)
+        return torch.linalg.inv(settings.lively * (since + settings.rest**2 * unit)), torch.linalg.inv(settings.brisk * (pace + settings.still**2 * unit))
+
+    def _believe(self, normal: Tensor, gradient: Tensor, angles: Tensor, before: Before) -> None:
         """Add what the reference and the frame before say of the angles, whose increments are turns in the carriers' axes."""
-        settings, active = self.settings, angles.shape[1]
         change = inverse_left_jacobian(angles)
-        squares = (change.transpose(-1, -2) @ change).permute(0, 2, 3, 1)
-        off = before.angles - angles
-        hold = (1 / (settings.hurry * before.gap[:, None]) ** 2).expand(angles.shape[:2])
-        if stage.still is not None:
-            hold = _ANYWAY * hold + stage.firm / ((stage.still * before.gap[:, None] / _FRAME) ** 2 + off.square().sum(-1))
-        rest = settings.lazy * self.load / (settings.rest**2 + angles.square().sum(-1)) + 1 / settings.bend**2
-        self.carried_on = squares * hold[:, None, None]
-        self._blocks(normal).add_(squares * rest[:, None, None] + self.carried_on)
-        wish = hold[..., None] * off - rest[..., None] * angles
-        gradient[:, : 3 * active] += (change.transpose(-1, -2) @ wish[..., None])[..., 0].flatten(1)
+        back = log_rotation(exp_rotation(before.angles) @ exp_rotation(angles).transpose(-1, -2))
+        hold = self.pace * (_FRAME / before.gap[:, None, None, None]) ** 2
+        rest = change.transpose(-1, -2) @ self.since
+        self.carried_on = hold.permute(0, 2, 3, 1)
+        self._blocks(normal).add_((rest @ change + hold).permute(0, 2, 3, 1))
+        wish = hold @ back[..., None] - rest @ angles[..., None]
+        gradient[:, : -3] += wish[..., 0].flatten(1)
 
     def _seen(self, points: Tensor, part: slice) -> tuple[Tensor, Tensor]:
         """Where points (n, P, 3) show, crop units (n, P, 2), and how that moves with them (n, P, 2, 3)."""

@@ -10,9 +10,9 @@ class FitSettings:
     """Expected sizes, which weigh the terms.
 
     noise: error of a place, share of the crop. near: how far a point's place may be from where the pose so far puts it, share of the crop.
-    doubt: chance that a point is at none of its places. rest: radians by which a bone that stays as in the reference seems to turn; lazy: how much more
-    firmly it is held than one that has turned, if it carries as many bones as they do on average. bend: radians that a bone turns at all. hurry: radians a
-    second by which a turn differs from what is expected. travel: sizes a second by which the place does, recede: away from the camera or
+    doubt: chance that a point is at none of its places. lively: so many times wider, in variance, turns since
+    the reference are than the motion prior says, rest: radians that all of them may turn besides. brisk, still: the same in a 24th of a second, about what
+    is expected. travel: sizes a second by which the place does, recede: away from the camera or
     towards it. onward: of a bone's speed, so much
     goes on. looks: at the places and the picture, a frame. heard: how much of its
     places is believed beside the picture.
@@ -24,10 +24,10 @@ class FitSettings:
     noise: float = 0.04
     near: float = 0.04
     doubt: float = 1e-5
-    rest: float = 0.07
-    lazy: float = 0.2
-    bend: float = 0.6
-    hurry: float = 3.0
+    lively: float = 3.3
+    rest: float = 0.05
+    brisk: float = 1.7
+    still: float = 0.03
     travel: float = 0.5
     recede: float = 0.3
     onward: float = 0.8

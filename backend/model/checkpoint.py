@@ -15,9 +15,11 @@ from safetensors.torch import load_file, save_file
 from ..calibration import Calibration
 from ..errors import CaptureError
 from .config import ModelConfig
+from .motion_prior import MotionPrior, PriorConfig
 from .network import Video2Pose2Rot
 
 FORMAT = "mocap_anything.v1"
+PRIOR_FORMAT = "mocap_anything.motion_prior.v1"
 Network = TypeVar("Network", bound=torch.nn.Module)
 
 
@@ -38,6 +40,17 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Video2Pose2Rot
         return model
 
     return _load(path, FORMAT, make, device)
+
+
+def save_prior(model: MotionPrior, path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a motion prior in float16, with its config in the file's own metadata."""
+    state = {k: v.half().contiguous() for k, v in model.state_dict().items()}
+    save_file(state, str(path), metadata={"format": PRIOR_FORMAT, "config": json.dumps(model.config.to_dict())} | (metadata or {}))
+
+
+def load_prior(path: Path) -> MotionPrior:
+    """Read what save_prior wrote; raises CaptureError as load_model does."""
+    return _load(path, PRIOR_FORMAT, lambda header: MotionPrior(PriorConfig.from_dict(json.loads(header["config"]))), "cpu")
 
 
 def _load(path: Path, kind: str, make: Callable[[dict[str, str]], Network], device: torch.device | str) -> Network:

@@ -5,13 +5,16 @@ from dataclasses import replace
 import numpy as np
 from mocap_anything.backend.assemble import Track, assemble
 from mocap_anything.backend.body_points import Body
+from mocap_anything.backend.capture import MODELS
 from mocap_anything.backend.fit import fit
 from mocap_anything.backend.fit_settings import FitSettings
 from mocap_anything.backend.kinematics import bone_rotations
+from mocap_anything.backend.model.checkpoint import load_prior
 from mocap_anything.backend.rig import Rig
 from mocap_anything.backend.settings import CaptureSettings
 
-EXACT = FitSettings(noise=0.004, hurry=10.0)
+EXACT = FitSettings(noise=0.004, brisk=100.0)
+PRIOR = load_prior(MODELS / "motion_prior.safetensors")
 
 
 def held(track: Track, places: np.ndarray, chances: np.ndarray) -> Track:
@@ -21,7 +24,7 @@ def held(track: Track, places: np.ndarray, chances: np.ndarray) -> Track:
 
 
 def fitted(rig: Rig, body: Body, track: Track, settings: FitSettings | None = None) -> Track:
-    steps = fit(rig, body, track, 10, settings)
+    steps = fit(rig, body, track, PRIOR, np.array([0.0, 0, 1]), 10, settings)
     shares = []
     while True:
         try:
@@ -73,7 +76,7 @@ def test_what_is_lost_while_it_turns_far_goes_on_as_a_number(oracle):
     rig, body, _, track = oracle
     far = np.linspace(0, 3.0, 30)[:, None, None, None] * (track.uv[:, :, :1] - track.uv[:1, :, :1]) * 3 + track.uv
     seen = (np.arange(30) % 9 < 5)[:, None, None, None] * body.mask[None, ..., None] * np.ones((30, 1, 1, 1))
-    found = fitted(rig, body, held(track, far[..., None, :], seen), replace(EXACT, lazy=0.01))
+    found = fitted(rig, body, held(track, far[..., None, :], seen), replace(EXACT, lively=100.0))
     assert np.isfinite(found.turn).all()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...backend.bone_features import front_of
 from ...backend.kinematics import bone_rotations
 from ...backend.motion import Motion
 from ...backend.rig import Mesh, Rig
@@ -47,9 +48,8 @@ class Asset:
 
     @property
     def front(self) -> np.ndarray:
-        """(3,) where it looks, armature frame: along -Y of a world in which its armature lies on its back at most. Bones that tell otherwise are right."""
-        up = np.asarray(self.up, np.float64)
-        return np.cross([1.0, 0.0, 0.0] if abs(up[0]) < 0.9 else [0.0, 0.0, 1.0], up)
+        """(3,) where it looks, armature frame; bones that tell otherwise are right."""
+        return front_of(self.up)
 
 
 def save_asset(asset: Asset, path: Path) -> None:
