@@ -37,8 +37,8 @@ from .surface import Shot
 
 _CHUNK = 64  # frames posed at once
 _LEAST_GAP = 1e-3  # seconds
-_FIRST = Stage(3)  # by points alone
-_STAGES = (Stage(3, 2.0), Stage(3, 1.0))  # and by the picture, coarse to fine
+_POINTS = Stage(3)  # by points alone
+_STAGES = (Stage(1), Stage(3, 2.0), Stage(3, 1.0))  # where the picture is compared: once by points, then by both, coarse to fine
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
@@ -103,13 +103,14 @@ def _outward(problem: Problem, state: State, seed: int, pictures: Iterator[np.nd
             first = shot if first is None else first
             before_it = Before(expected, shift, gap)
             posed = problem.pose(state, part)
+            comparing = shot is not None and problem.likeness is not None and frame != seed
             for _ in range(settings.looks):
                 goal = problem.look(posed, part)
                 seen = None if shot is None else problem.follow(posed, part, shot)
-                posed = problem.settle(state, part, posed, (goal, seen), before_it, _FIRST)
-            if shot is not None and problem.likeness is not None and frame != seed:
+                posed = problem.settle(state, part, posed, (goal, seen), before_it, _STAGES[0] if comparing else _POINTS)
+            if shot is not None and comparing:
                 problem.observe(part, shot)
-                for stage in _STAGES:
+                for stage in _STAGES[1:]:
                     posed = problem.settle(state, part, posed, ((goal[0], settings.heard * goal[1]), seen), before_it, stage)
             problem.know(state, part, gap)
             if shot is not None:

@@ -18,15 +18,14 @@ from torch import Tensor, nn
 from ..backend.axis_angles import exp_rotation
 from ..backend.fit import Fitted
 from ..backend.model.attention import JointBlock, zero_head
+from ..backend.model.motion_prior import padded, padded_graphs
 from ..backend.model.rotations import along_carriers, matrix_to_6d
-from ..backend.model.skeleton_graph import EDGES, HOPS, skeleton_graph
 from .data.shots import Tensors
 from .evidence import Evidence, evidence_of
 from .weights import WeightsFile
 
 _FILE = WeightsFile("mocap_anything.denoiser.v1", "denoiser", "training train_denoiser")
 _CORE = 128  # frames that a window answers for
-_ALONE = (HOPS - 1, EDGES - 1)  # hop and edge of what is no bone
 
 _UNIT = 0.4  # radians a unit of the answer: in tenths it learns half as fast, in whole ones unevenly
 _SOON = 0.02  # seconds after the reference from which answers count
@@ -142,18 +141,10 @@ class Denoiser(nn.Module):
         ], -1)  # fmt: skip
 
 
-def padded(arrays: Sequence[np.ndarray], fill: int = 0) -> Tensor:
-    """(B, …) arrays filled up to the largest of each axis."""
-    whole = np.full((len(arrays), *np.max([a.shape for a in arrays], axis=0)), fill, arrays[0].dtype)
-    for row, array in enumerate(arrays):
-        whole[(row, *(slice(size) for size in array.shape))] = array
-    return torch.from_numpy(whole)
-
-
 def fits_of(evidence: Sequence[Evidence]) -> Fits:
     """A batch, padded to the longest and the largest."""
     names = ("times", "turn", "spread", "error", "head", "vector", "sight")
-    hop, edge = (padded(parts, kind) for parts, kind in zip(zip(*(skeleton_graph(e.above) for e in evidence), strict=True), _ALONE, strict=True))
+    hop, edge = padded_graphs([e.above for e in evidence])
     return Fits(
         above=padded([e.above for e in evidence], -1), hop=hop, edge=edge,
         bones=padded([np.ones(len(e.above), bool) for e in evidence]), frames=padded([np.ones(len(e.times), bool) for e in evidence]),

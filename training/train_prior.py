@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
@@ -17,7 +18,7 @@ from ..backend.model.motion_prior import MotionPrior, PriorConfig
 from . import launch
 from .data.asset import Asset
 from .data.shots import fixed_batches
-from .data.stream import training_assets
+from .data.stream import held_out_assets, training_assets
 from .data.turns import PlainTurnStream, TurnBatch, TurnConfig, TurnStream
 from .train import TrainConfig, Trainer
 
@@ -29,7 +30,7 @@ class PriorTrainConfig(TrainConfig):
     """As the other models', with the prior's sizes and stream."""
 
     learning_rate: float = 1e-3
-    validate_every: int = 1000
+    validate_every: int = 500
     bf16: bool = False
     prior: PriorConfig = field(default_factory=PriorConfig)
     turns: TurnConfig = field(default_factory=TurnConfig)
@@ -98,14 +99,24 @@ def fold_of(asset: Asset) -> int:
     return hashlib.sha256(" ".join(sorted(asset.rig.names)).encode()).digest()[0] % _FOLDS
 
 
+def validation_sets(folder: Path, config: TurnConfig, without: int | None) -> dict[str, list[TurnBatch]]:
+    """Fixed batches of rigs and clips that were never trained on; `left`: held-out clips of the fold that is left out, every rig's."""
+    fixed = replace(config, seed=987_654, baked_share=1.0, shots=16)
+    sets = fixed_batches(folder, PlainTurnStream, fixed)
+    left = [a for a in held_out_assets(folder)["seen"] if fold_of(a) == without]
+    if left:
+        each = replace(fixed, shots=4)
+        sets["left"] = [PlainTurnStream(each, [a]).batch(np.random.default_rng((fixed.seed, i)), []) for i, a in enumerate(left)]
+    return sets
+
+
 def main() -> None:
     parser = launch.parser(__doc__, TurnConfig.shots, f"{TurnConfig.turns} turns of each kind")
     parser.add_argument("--without", type=int, choices=range(_FOLDS), help="leave this fold of the rigs out, to measure a fit on them")
     args = parser.parse_args()
     config = PriorTrainConfig(turns=TurnConfig(seed=args.seed, shots=args.shots))
     assets = [a for a in training_assets(args.baked) if args.without is None or fold_of(a) != args.without]
-    fixed = replace(config.turns, seed=987_654, baked_share=1.0, shots=16)
-    launch.start(args, config, PriorTrainer, assets, lambda: fixed_batches(args.baked, PlainTurnStream, fixed), args.workers)
+    launch.start(args, config, PriorTrainer, assets, lambda: validation_sets(args.baked, config.turns, args.without), args.workers)
 
 
 if __name__ == "__main__":

@@ -19,16 +19,15 @@ _USUAL = (0.07, 0.02)  # radians before training: since the reference, and in a 
 _LEAST = (0.02, 0.01)  # radians that every bone turns
 _WIDEST = 3.5  # logarithm of the most and the least that training makes of the usual
 _ASKEW = 0.3
-_ALONE = (HOPS - 1, EDGES - 1)  # hop and edge of what is no bone
 
 
 @dataclass(frozen=True)
 class PriorConfig:
     """dim, head_dim: channels of a bone, and of a head of attention. layers: joint blocks."""
 
-    dim: int = 96
+    dim: int = 48
     head_dim: int = 24
-    layers: int = 4
+    layers: int = 2
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -76,10 +75,15 @@ def padded(arrays: Sequence[np.ndarray], fill: int = 0) -> Tensor:
     return torch.from_numpy(whole)
 
 
+def padded_graphs(above: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Hop and edge kinds (B, A, A) of skeletons of which `above` (A,) says what carries each bone."""
+    hops, edges = zip(*(skeleton_graph(one) for one in above), strict=True)
+    return padded(hops, HOPS - 1), padded(edges, EDGES - 1)
+
+
 def prior_inputs(bodies: Sequence[BonesAtRest]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What MotionPrior reads of bodies, padded to the largest."""
-    graphs = zip(*(skeleton_graph(body.above) for body in bodies), strict=True)
-    hop, edge = (padded(parts, alone) for parts, alone in zip(graphs, _ALONE, strict=True))
+    hop, edge = padded_graphs([body.above for body in bodies])
     return padded([body.features for body in bodies]), hop, edge, padded([np.ones(len(body.above), bool) for body in bodies])
 
 

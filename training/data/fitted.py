@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
-from ..denoiser import Fits, fits_of, padded
+from ...backend.model.motion_prior import padded
+from ..denoiser import Fits, fits_of
 from ..evidence import Evidence
 
 _STRETCHES = 10  # of rigs by their bones, from one of which a batch comes

@@ -22,7 +22,7 @@ _FRAME = 1 / 24  # seconds
 _NEARBY = (0.3, 2.5)  # seconds to either side of the reference
 _MIDDLE = 0.5  # references in the middle of their clip
 _YAW = 0.12  # radians by which bodies are not quite taken to face ahead
-_STRETCH = 0.12  # logarithm of other proportions
+_STRETCH = 0.2  # logarithm of other proportions
 _NAMELESS = 0.4  # of rigs whose names are not told
 _MOST_BONES = 120
 _SKINNED = 0.02  # weight from which skin counts
@@ -35,7 +35,7 @@ class TurnConfig:
     seed: int = 0
     shots: int = 8
     turns: int = 16
-    baked_share: float = 0.6
+    baked_share: float = 0.75
 
 
 @dataclass
