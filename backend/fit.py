@@ -8,12 +8,11 @@ the wrong one. So all places where it sees each point are data: a frame's cost, 
   + sum over bones   d^T pace^-1 d / dt^2                           d from the frame before, with the speed then: as fast as they usually do
 
 over axis-angles e of each bone against its carrier since the reference and one translation; what is usual a network tells from the rig
-(model/motion_prior.py). The place is the mean of a point's places, each
-by its chance and by how near it is to where the pose so far puts the point (expectation maximisation); a point with none near weighs
-nothing. The fit starts at the reference and goes outward frame by frame: of two like legs the one is taken that moves there. Points of the skin
-are data as well, where optical flow has carried them. Then the rig is drawn as it stands and compared with the frame (likeness.py), first
-blurred, and then sharply. In the end every bone, and where the whole
-stands, is steadied over time by what each frame knew of it.
+(model/motion_prior.py). The place is the mean of a point's places, each by its chance and by how near it is to where the pose so far puts
+the point (expectation maximisation); a point with none near weighs nothing. The fit starts at the reference and goes outward frame by
+frame: of two like legs the one is taken that moves there. Points of the skin are data as well, where optical flow has carried them. Then
+the rig is drawn as it stands and compared with the frame (likeness.py), first blurred, and then sharply. In the end every bone, and where
+the whole stands, is steadied over time by what each frame knew of it.
 """
 
 from __future__ import annotations
@@ -38,7 +37,9 @@ from .surface import Shot
 _CHUNK = 64  # frames posed at once
 _LEAST_GAP = 1e-3  # seconds
 _POINTS = Stage(3)  # by points alone
-_STAGES = (Stage(1), Stage(3, 2.0), Stage(3, 1.0))  # where the picture is compared: once by points, then by both, coarse to fine
+_GLANCE = Stage(1)  # by points, where the picture is compared afterwards
+_STAGES = (Stage(3, 2.0), Stage(3, 1.0))  # by both, coarse to fine
+
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
@@ -107,10 +108,10 @@ def _outward(problem: Problem, state: State, seed: int, pictures: Iterator[np.nd
             for _ in range(settings.looks):
                 goal = problem.look(posed, part)
                 seen = None if shot is None else problem.follow(posed, part, shot)
-                posed = problem.settle(state, part, posed, (goal, seen), before_it, _STAGES[0] if comparing else _POINTS)
+                posed = problem.settle(state, part, posed, (goal, seen), before_it, _GLANCE if comparing else _POINTS)
             if shot is not None and comparing:
                 problem.observe(part, shot)
-                for stage in _STAGES[1:]:
+                for stage in _STAGES:
                     posed = problem.settle(state, part, posed, ((goal[0], settings.heard * goal[1]), seen), before_it, stage)
             problem.know(state, part, gap)
             if shot is not None:

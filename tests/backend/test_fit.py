@@ -13,7 +13,7 @@ from mocap_anything.backend.model.checkpoint import load_prior
 from mocap_anything.backend.rig import Rig
 from mocap_anything.backend.settings import CaptureSettings
 
-EXACT = FitSettings(noise=0.004, brisk=100.0)
+EXACT = FitSettings(noise=0.004, brisk=20.0, lively=50.0)
 PRIOR = load_prior(MODELS / "motion_prior.safetensors")
 
 
