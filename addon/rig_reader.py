@@ -6,6 +6,7 @@ import logging
 
 import bpy
 import numpy as np
+from mathutils import Vector
 
 from ..backend.carriers import descendants, infer_carriers
 from ..backend.errors import CaptureError
@@ -169,3 +170,9 @@ def _towards_vertices(tail: np.ndarray, moved: np.ndarray, least: float) -> np.n
     if reach <= least or _SHORT * reach < length < reach / _SHORT:
         return tail
     return tail / length * reach
+
+
+def up_of(armature: bpy.types.Object) -> tuple[float, float, float]:
+    """The world's up in the armature's frame."""
+    up = (armature.matrix_world.to_3x3().inverted_safe() @ Vector((0.0, 0.0, 1.0))).normalized()
+    return (up.x, up.y, up.z)

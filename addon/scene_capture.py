@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 import numpy as np
-from mathutils import Vector
 
 from ..backend.errors import CaptureError
 from ..backend.progress import OnProgress, Progress, drain
@@ -22,7 +21,7 @@ from .control_writer import read_rig_or_controls, write_posed
 from .diagnostics import extension_version, missing_message
 from .keyframe_writer import WriteResult, expect_writable, write_motion
 from .reference_reader import read_pose, read_references, reference_frames
-from .rig_reader import report
+from .rig_reader import report, up_of
 from .scene_camera import camera_track, default_camera, go_to, scene_fps, visiting_frames
 from .sureness_report import bone_errors, sureness_report
 
@@ -169,7 +168,7 @@ def prepare(scene: bpy.types.Scene, armature: bpy.types.Object, options: Capture
         frames = options.references or reference_frames(scene, armature)
         references = tuple(read_references(armature, rig, scene, frames, clip, options.start_frame, aligned))
         camera = _camera(scene, armature, clip, options.start_frame, aligned)
-    request = CaptureRequest(rig, clip, camera, references, options.settings, _up(armature))
+    request = CaptureRequest(rig, clip, camera, references, options.settings, up_of(armature))
     return Prepared(request, options, tuple(float(frame) for frame in frames), aligned, scene_fps(scene), controls)
 
 
@@ -177,12 +176,6 @@ def _camera(scene: bpy.types.Scene, armature: bpy.types.Object, clip: Clip, star
     if aligned:
         return camera_track(scene, scene.camera, armature, clip.times, start_frame, clip.width, clip.height)
     return default_camera(armature, clip.width, clip.height)
-
-
-def _up(armature: bpy.types.Object) -> tuple[float, float, float]:
-    """The world's up in the armature's frame."""
-    up = (armature.matrix_world.to_3x3().inverted_safe() @ Vector((0.0, 0.0, 1.0))).normalized()
-    return (up.x, up.y, up.z)
 
 
 def _check_trim(clip: Clip, settings: CaptureSettings) -> None:

@@ -19,7 +19,7 @@ from .diagnostics import extension_version, missing_message
 from .keyframe_writer import write_motion
 from .limits_reader import read_limits
 from .reference_reader import read_pose
-from .rig_reader import read_rig
+from .rig_reader import read_rig, up_of
 from .scene_camera import go_to, scene_fps
 from .scene_capture import armature_problem, scene_unchanged
 
@@ -89,6 +89,8 @@ def solve_tracks(scene: bpy.types.Scene, armature: bpy.types.Object, options: So
         raise CaptureError(" ".join(missing.splitlines()))
     from ..backend.inverse_kinematics import IKSettings, solve
     from ..backend.joint_tracks import read_tracks, to_targets
+    from ..backend.model.checkpoint import bundled_prior
+    from ..backend.model.motion_prior import Habits
     from ..backend.track_quality import sort_tracks, track_noise
 
     tracks = read_tracks(options.joints)
@@ -102,7 +104,8 @@ def solve_tracks(scene: bpy.types.Scene, armature: bpy.types.Object, options: So
     noise = options.noise or track_noise(rig, sure)
     limits, disobeyed = read_limits(armature, free) if options.limits else (None, {})
     started = time.perf_counter()
-    solution = solve(free, reference, sure, IKSettings(noise=noise), lambda share: on_progress(Progress("Solving", share)), limits)
+    habits = Habits(bundled_prior(), np.array(up_of(armature)))
+    solution = solve(free, reference, sure, habits, IKSettings(noise=noise), lambda share: on_progress(Progress("Solving", share)), limits)
     motion = _motion(free, sure, solution.rotations, solution.heads, solution.error)
     fps = scene_fps(scene)
     written = write_motion(armature, free, motion, reference, name=options.joints.stem, start_frame=options.start_frame, scene_fps=fps)

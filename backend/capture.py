@@ -269,13 +269,14 @@ def _fitted(
     """The track with the turns that geometry makes of what was found. settle: as `fit` has it."""
     from .device import one_thread
     from .fit import fit
-    from .model.checkpoint import load_prior
+    from .model.checkpoint import bundled_prior
+    from .model.motion_prior import Habits
     from .subject import outward, shrinking
 
     pictures = outward(request.clip, plan.seed, plan.frames)
     seed, compare = plan.seed - plan.frames.start, request.settings.refine
-    prior, up = load_prior(MODELS / "motion_prior.safetensors"), np.asarray(request.up)
-    steps = fit(request.rig, body, track, prior, up, seed, compare=compare, pictures=pictures, scale=shrinking(request.clip), settle=settle)
+    habits = Habits(bundled_prior(), np.asarray(request.up))
+    steps = fit(request.rig, body, track, habits, seed, compare=compare, pictures=pictures, scale=shrinking(request.clip), settle=settle)
     with one_thread(), closing(steps):  # all the while, for optical flow goes on beside it
         while True:
             cancel.check()

@@ -29,7 +29,7 @@ from .body_points import Body
 from .fit_problem import Before, Problem, Stage, State
 from .fit_settings import FitSettings
 from .ik_chain import Chain
-from .model.motion_prior import MotionPrior
+from .model.motion_prior import Habits
 from .rig import Rig
 from .steady import steady
 from .surface import Shot
@@ -57,17 +57,17 @@ Settle = Callable[[Fitted], Tensor]  # to the turns (T, A, 3) to take
 
 
 def fit(
-    rig: Rig, body: Body, track: Track, prior: MotionPrior, up: np.ndarray, seed: int, settings: FitSettings | None = None, compare: bool = True,
+    rig: Rig, body: Body, track: Track, habits: Habits, seed: int, settings: FitSettings | None = None, compare: bool = True,
     pictures: Iterator[np.ndarray] | None = None, scale: float = 1.0, settle: Settle | None = None,
 ) -> Generator[float, None, Track]:
     """The track, whose reference must be aligned and of its frame `seed`, with fitted turns; yields the share done.
 
-    prior: tells how the rig's bones usually turn. up: (3,) against gravity, armature frame.
+    habits: tell how the rig's bones usually turn.
     pictures: shrunk by `scale`, in the order of the fit: from the reference's to the last, then from the one before it back to the first; without
     them the skin is not looked at. compare: the drawn rig with them. settle: takes part in an experiment, and says what turns to take.
     """
     settings = settings or FitSettings()
-    problem = Problem(rig, body, track, prior, up, settings)
+    problem = Problem(rig, body, track, habits, settings)
     if pictures is not None:
         problem.watch(rig, track, compare)
     state = problem.start()

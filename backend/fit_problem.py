@@ -12,12 +12,11 @@ from torch import Tensor
 from .assemble import Track
 from .axis_angles import exp_rotation, inverse_left_jacobian, log_rotation
 from .body_points import Body
-from .bone_features import bones_at_rest
 from .camera import Camera
 from .fit_settings import FitSettings
 from .ik_chain import Chain, Targets, levers, swept
 from .likeness import Likeness
-from .model.motion_prior import MotionPrior, usual_turns
+from .model.motion_prior import Habits, wider
 from .rig import Rig
 from .skin_tracks import SkinTracks
 from .steady import surety
@@ -67,7 +66,7 @@ def chain_of(rig: Rig, body: Body, reference: np.ndarray, times: np.ndarray) -> 
 class Problem:
     """One track's points and camera as tensors, and steps towards poses that explain them."""
 
-    def __init__(self, rig: Rig, body: Body, track: Track, prior: MotionPrior, up: np.ndarray, settings: FitSettings) -> None:
+    def __init__(self, rig: Rig, body: Body, track: Track, habits: Habits, settings: FitSettings) -> None:
         assert track.places is not None
         assert track.chances is not None
         self.settings, self.times = settings, torch.from_numpy(np.asarray(track.times, np.float64))
@@ -75,7 +74,7 @@ class Problem:
         rows, slots = np.nonzero(body.mask)
         self.chain = chain_of(rig, body, track.reference.pose, track.times)
         self.places, self.chances, self.rows, self.slots = track.places, track.chances, rows, slots
-        self.since, self.pace = self._usual(prior, up)
+        self.since, self.pace = self._usual(habits)
         self.share = torch.from_numpy(body.mask.sum(1)[rows] ** -0.5)  # points of one bone err alike
         self.corner = torch.from_numpy(track.crop.center - np.asarray(track.crop.side)[:, None] / 2)
         self.side = torch.from_numpy(np.asarray(track.crop.side, np.float64))
@@ -247,12 +246,11 @@ class Problem:
         active = len(self.chain.active)
         return normal[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3)).diagonal(dim1=1, dim2=3)
 
-    def _usual(self, prior: MotionPrior, up: np.ndarray) -> tuple[Tensor, Tensor]:
+    def _usual(self, habits: Habits) -> tuple[Tensor, Tensor]:
         """(A, 3, 3) how firmly bones are held in the reference's pose, and where the frame before was."""
         settings = self.settings
-        since, pace = usual_turns(prior, bones_at_rest(self.chain.rig, self.chain.active, up))
-        unit = torch.eye(3, dtype=since.dtype)
-        return torch.linalg.inv(settings.lively * (since + settings.rest**2 * unit)), torch.linalg.inv(settings.brisk * (pace + settings.still**2 * unit))
+        since, pace = habits.of(self.chain.rig, self.chain.active)
+        return wider(since, settings.lively, settings.rest), wider(pace, settings.brisk, settings.still)
 
     def _believe(self, normal: Tensor, gradient: Tensor, angles: Tensor, before: Before) -> None:
         """Add what the reference and the frame before say of the angles, whose increments are turns in the carriers' axes."""

@@ -85,15 +85,6 @@ class Chain:
         self.moves = torch.from_numpy(moves[:, self.active])
         self.roots = np.flatnonzero(~linked & self.below[targets.bones[seen]].any(0))
         self.rides = torch.from_numpy(self.below[targets.bones][:, self.roots])
-        self.axes = self._axes(reference, carriers)
-
-    def _axes(self, reference: np.ndarray, carriers: np.ndarray) -> Tensor:
-        """(A, 3) the direction along each active bone in its carrier's axes, as in the reference: about it a bone twists."""
-        local_end = end_offsets(self.rig)
-        directions = np.einsum("jab,jb->ja", bone_rotations(reference), local_end)
-        directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
-        above = np.where((carriers >= 0)[:, None, None], np.swapaxes(bone_rotations(reference)[carriers], -1, -2), np.eye(3))
-        return torch.from_numpy(np.einsum("jab,jb->ja", above, directions)[self.active])
 
     def pose(self, turns: Tensor, root_heads: Tensor) -> tuple[Tensor, Tensor]:
         """Rotations (T, J, 3, 3) and heads (T, J, 3) of turns (T, J, 3, 3) against the carriers; root_heads (T, J, 3), read for roots."""

@@ -1,10 +1,11 @@
 """Rotations from 3D tracks of joints: closed form, then all bones of a frame refined together (MoCapAnything V1, inverse kinematics).
 
 Unknown are the turns of each bone against its carrier since a reference pose, as axis-angles e in the carrier's axes, and where the roots
-are. A frame's cost, minimised by damped Gauss-Newton steps for many frames at once, is
+are; what is usual a network tells from the rig (model/motion_prior.py). A frame's cost, minimised by damped Gauss-Newton steps for many
+frames at once, is
 
     sum over tracks  |x(e) - track|^2 / noise^2                     position, reweighted beyond a few times the noise
-  + sum over bones   |e|^2 / bend^2 + (along . e)^2 / twist^2       prior: bones bend little, and twist along themselves less
+  + sum over bones   e^T since^-1 e                                 prior: as far, and about such axes, as bones of such a body usually turn
   + sum over bones   |e - e_closed|^2 / trust^2                     prior to the closed form
   + sum over bones   lazy log(rest^2 + |e|^2)                       bones seldom turn, and then far: most stay
   + sum over bones   |e - mean of the neighbouring frames|^2 / (hurry dt)^2      warm: a frame is not far from those beside it
@@ -27,6 +28,7 @@ from .axis_angles import exp_rotation, inverse_left_jacobian, log_rotation
 from .ik_chain import Chain, Targets, levers, swept
 from .ik_start import closed_form_start
 from .joint_limits import Bounds, JointLimits
+from .model.motion_prior import Habits, wider
 from .rig import Rig
 from .steady import steady, surety
 
@@ -41,15 +43,16 @@ _NOISY = 0.005  # share of the size: tracks so noisy that what is usual of motio
 class IKSettings:
     """Expected sizes, which weigh the terms.
 
-    noise: error of a track, share of the rig's size. bend, twist: radians that a bone turns against its carrier since the reference, and
-    along itself. trust: radians that the closed form errs. hurry: radians a second by which a turn differs from the mean of its
-    neighbours in time. rest: radians by which a bone that stays seems to turn; lazy: how much more firmly it is held than one that turns.
-    surge: radians / s^2 that are usual. iterations: steps.
+    noise: error of a track, share of the rig's size. lively: so many times wider, in variance, turns since the reference are than the motion prior
+    says, anyway: radians that every bone may turn besides. bend: radians that the closed form's first guess turns. trust: radians that the closed form
+    errs. hurry: radians a second by which a turn differs from the mean of its neighbours in time. rest: radians by which a bone that stays seems to turn;
+    lazy: how much more firmly it is held than one that turns. surge: radians / s^2 that are usual. iterations: steps.
     """
 
     noise: float = 0.002
+    lively: float = 10.0
+    anyway: float = 0.08
     bend: float = 0.6
-    twist: float = 0.3
     trust: float = 2.0
     hurry: float = 4.0
     rest: float = 0.1
@@ -73,13 +76,13 @@ class Solution:
 
 
 def solve(
-    rig: Rig, reference: np.ndarray, targets: Targets, settings: IKSettings | None = None, check: Callable[[float], None] | None = None,
+    rig: Rig, reference: np.ndarray, targets: Targets, habits: Habits, settings: IKSettings | None = None, check: Callable[[float], None] | None = None,
     limits: JointLimits | None = None,
 ) -> Solution:
     """Rotations and heads that bring a rig's points onto their tracks, within limits where there are any.
 
-    reference: (J, 4, 4) bone to armature, the pose that turns are counted from. check is called with the share done, and may raise.
-    Bones that no track tells anything about, and bones that are not driven, stay with their carriers as in the reference.
+    reference: (J, 4, 4) bone to armature, the pose that turns are counted from. habits: tell how the rig's bones usually turn. check is called with
+    the share done, and may raise. Bones that no track tells anything about, and bones that are not driven, stay with their carriers as in the reference.
     """
     settings = settings or IKSettings()
     chain = Chain(rig, np.asarray(reference, np.float64), targets)
@@ -90,12 +93,14 @@ def solve(
     if bounds:
         state.angles = bounds.project(state.angles)
     closed, known = state.angles.clone(), []
+    pull = wider(habits.of(rig, chain.active)[0], settings.lively, settings.anyway)
     frames = max(1, _CHUNK // max(1, 9 * len(chain.bones) * (len(chain.active) + 1)))
     for step in range(settings.iterations):
         beside, hurry = _neighbours(state.angles, torch.from_numpy(np.asarray(targets.times, np.float64)), settings)
         for start in range(0, len(positions), frames):
             part = slice(start, start + frames)
-            normal, change = _refine(chain, state, part, positions[part], closed[part], beside[part], hurry[part], settings, bounds)
+            given = positions[part], closed[part], beside[part], hurry[part]
+            normal, change = _refine(chain, state, part, *given, pull, settings, bounds)
             if settings.noisy and step == settings.iterations - 1:
                 known.append(surety(torch.linalg.inv(normal), change).float())
             if check:
@@ -136,7 +141,8 @@ def _neighbours(angles: Tensor, times: Tensor, settings: IKSettings) -> tuple[Te
 
 
 def _refine(
-    chain: Chain, state: _State, part: slice, positions: Tensor, closed: Tensor, beside: Tensor, hurry: Tensor, settings: IKSettings, bounds: Bounds | None
+    chain: Chain, state: _State, part: slice, positions: Tensor, closed: Tensor, beside: Tensor, hurry: Tensor, pull: Tensor, settings: IKSettings,
+    bounds: Bounds | None,
 ) -> tuple[Tensor, Tensor]:
     """One damped Gauss-Newton step of the frames of a part, in place; its normal equations and how axis-angles change with turns, as `surety` takes them."""
     angles = state.angles[part]
@@ -154,8 +160,6 @@ def _refine(
     # priors: axis-angles change by the inverse left Jacobian of the rotation's own increments
     change = inverse_left_jacobian(angles)
     eye = torch.eye(3, dtype=angles.dtype)
-    along = chain.axes[:, :, None] * chain.axes[:, None]
-    pull = eye / settings.bend**2 + along / settings.twist**2
     near = eye * (1 / settings.trust**2)
     still = eye * (1 / hurry**2)[:, None, None, None]
     if settings.noisy:

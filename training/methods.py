@@ -12,7 +12,9 @@ from ..backend.ik_chain import Targets, head_targets
 from ..backend.inverse_kinematics import IKSettings, solve
 from ..backend.joint_limits import JointLimits
 from ..backend.kinematics import pose_along_carriers
+from ..backend.model.checkpoint import bundled_prior
 from ..backend.model.config import SURFACE_POINTS
+from ..backend.model.motion_prior import Habits
 from ..backend.rig import Rig
 from ..backend.track_quality import sort_tracks, track_noise
 from .data.asset import Asset
@@ -32,6 +34,11 @@ def posed(rotations: np.ndarray, heads: np.ndarray) -> np.ndarray:
 def hold(take: Take) -> np.ndarray:
     """The reference, held still."""
     return np.broadcast_to(take.reference_pose, take.pose.shape)
+
+
+def habits_of(take: Take) -> Habits:
+    """How its rig's bones usually turn, by the bundled prior."""
+    return Habits(bundled_prior(), np.asarray(take.asset.up))
 
 
 def noisy_heads(take: Take, noise: float) -> np.ndarray:
@@ -58,7 +65,7 @@ def inverse_kinematics(noise: float = 0.0, limits_of: Callable[[Asset, Rig], Joi
     def run(take: Take) -> np.ndarray:
         rig, sure = sort_tracks(take.asset.rig, head_targets(take.asset.rig, noisy_heads(take, noise), take.times), take.reference_pose)
         limits = limits_of(take.asset, rig) if limits_of else None
-        found = solve(rig, take.reference_pose, sure, IKSettings(noise=track_noise(rig, sure)), limits=limits)
+        found = solve(rig, take.reference_pose, sure, habits_of(take), IKSettings(noise=track_noise(rig, sure)), limits=limits)
         return posed(found.rotations, found.heads)
 
     return run
@@ -74,7 +81,7 @@ def inverse_kinematics_of_points(noise: float = 0.0) -> Method:
         points = body.points(take.pose)[:, rows, slots]
         points = points + np.random.default_rng(int(take.group, 16) % 2**32).normal(size=points.shape) * noise * rig.size
         targets = Targets(body.bones[rows], body.offsets[rows, slots], points, take.times)
-        found = solve(rig, take.reference_pose, targets, IKSettings(noise=max(noise, IKSettings.noise)))
+        found = solve(rig, take.reference_pose, targets, habits_of(take), IKSettings(noise=max(noise, IKSettings.noise)))
         return posed(found.rotations, found.heads)
 
     return run

@@ -10,7 +10,7 @@ from ..backend.inverse_kinematics import IKSettings, solve
 from ..backend.model.network import Video2Pose2Rot
 from ..backend.track_quality import track_noise
 from .filming import Filmed, film, heads_of_positions, motion_of_turns
-from .methods import Method, posed
+from .methods import Method, habits_of, posed
 from .takes import Take
 from .v1.network import MoCapV1
 
@@ -32,7 +32,7 @@ def v1_rotations(take: Take, filmed: Filmed, xyz: np.ndarray) -> np.ndarray:
     """(T, J, 4, 4) that inverse kinematics makes of positions xyz (T, J driven, 3); the paper's V1 stays in place, and so does this."""
     rig, bones = take.asset.rig, filmed.body.bones
     targets = Targets(bones, np.zeros((len(bones), 3)), heads_of_positions(filmed, xyz), take.times)
-    found = solve(rig, take.reference_pose, targets, IKSettings(noise=track_noise(rig, targets)))
+    found = solve(rig, take.reference_pose, targets, habits_of(take), IKSettings(noise=track_noise(rig, targets)))
     return posed(found.rotations, found.heads)
 
 

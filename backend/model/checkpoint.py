@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -51,6 +52,12 @@ def save_prior(model: MotionPrior, path: Path, metadata: dict[str, str] | None =
 def load_prior(path: Path) -> MotionPrior:
     """Read what save_prior wrote; raises CaptureError as load_model does."""
     return _load(path, PRIOR_FORMAT, lambda header: MotionPrior(PriorConfig.from_dict(json.loads(header["config"]))), "cpu")
+
+
+@cache
+def bundled_prior() -> MotionPrior:
+    """The motion prior that comes with the extension."""
+    return load_prior(Path(__file__).resolve().parents[2] / "assets" / "models" / "motion_prior.safetensors")
 
 
 def _load(path: Path, kind: str, make: Callable[[dict[str, str]], Network], device: torch.device | str) -> Network:

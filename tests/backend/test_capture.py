@@ -159,7 +159,8 @@ def test_scale_mirror_and_turn_of_the_armature_change_nothing_in_the_world(case)
         mesh = replace(rig.mesh, vertices=(rig.mesh.vertices @ change.T).astype(np.float32))
         other = replace(rig, rest=moved(rig.rest), ends=rig.ends @ change.T, mesh=mesh)
         seen = Camera(camera.intrinsics, camera.from_armature @ inner, camera.width, camera.height)
-        result, _ = run(CaptureRequest(other, clip, seen, (Reference(first.image, seen, moved(pose[12]), first.time),), settings))
+        up = tuple(change @ [0.0, 0.0, 1.0] / scale)
+        result, _ = run(CaptureRequest(other, clip, seen, (Reference(first.image, seen, moved(pose[12]), first.time),), settings, up))
         again = seen.to_camera(skin(other.mesh, other, posed(other, result.motion)))
         assert np.abs(again - world).max() < 1e-4 * rig.size
 

@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 from mocap_anything.backend.assemble import Track, assemble
 from mocap_anything.backend.body_points import Body
-from mocap_anything.backend.capture import MODELS
 from mocap_anything.backend.fit import fit
 from mocap_anything.backend.fit_settings import FitSettings
 from mocap_anything.backend.kinematics import bone_rotations
-from mocap_anything.backend.model.checkpoint import load_prior
+from mocap_anything.backend.model.checkpoint import bundled_prior
+from mocap_anything.backend.model.motion_prior import Habits
 from mocap_anything.backend.rig import Rig
 from mocap_anything.backend.settings import CaptureSettings
 
 EXACT = FitSettings(noise=0.004, brisk=20.0, lively=50.0)
-PRIOR = load_prior(MODELS / "motion_prior.safetensors")
+HABITS = Habits(bundled_prior(), np.array([0.0, 0, 1]))
 
 
 def held(track: Track, places: np.ndarray, chances: np.ndarray) -> Track:
@@ -24,7 +24,7 @@ def held(track: Track, places: np.ndarray, chances: np.ndarray) -> Track:
 
 
 def fitted(rig: Rig, body: Body, track: Track, settings: FitSettings | None = None) -> Track:
-    steps = fit(rig, body, track, PRIOR, np.array([0.0, 0, 1]), 10, settings)
+    steps = fit(rig, body, track, HABITS, 10, settings)
     shares = []
     while True:
         try:

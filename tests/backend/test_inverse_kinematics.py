@@ -12,11 +12,14 @@ from mocap_anything.backend.axis_angles import cross_matrix, exp_rotation, inver
 from mocap_anything.backend.closed_form import closed_form_motion
 from mocap_anything.backend.ik_chain import Chain, end_offsets, head_targets
 from mocap_anything.backend.kinematics import pose_along_carriers
+from mocap_anything.backend.model.checkpoint import bundled_prior
+from mocap_anything.backend.model.motion_prior import Habits
 from mocap_anything.backend.rig import Rig
 from mocap_anything.backend.track_quality import sort_tracks, track_noise
 from mocap_anything.training.metrics import geodesic
 
 TIMES = np.arange(12) / 24
+HABITS = Habits(bundled_prior(), np.array([0.0, 0, 1]))
 
 
 def axis_turn(v: np.ndarray) -> np.ndarray:
@@ -111,11 +114,11 @@ def test_the_jacobian_of_points_is_the_numerical_one(walker: Rig) -> None:
 def test_a_motion_without_twist_comes_back_from_heads_and_ends(walker: Rig) -> None:
     rotations, heads = motion(walker, swings(walker, 0.7))
     ends = heads + np.einsum("tjab,jb->tja", rotations, end_offsets(walker))
-    found = ik.solve(walker, walker.rest, head_targets(walker, heads, TIMES, ends))
+    found = ik.solve(walker, walker.rest, head_targets(walker, heads, TIMES, ends), HABITS)
     assert np.abs(found.heads - heads).max() < 2e-3 * walker.size
     assert found.error.max() < 2e-3 * walker.size
     apart = geodesic(found.rotations, rotations)
-    assert apart.mean() < 4
+    assert apart.mean() < 8  # heads and ends do not tell twist, and real limbs do twist
     assert geodesic(walker.rest[:, :3, :3], rotations).mean() > 20
 
 
@@ -125,7 +128,7 @@ def test_a_few_joints_tell_the_limbs_between(walker: Rig) -> None:
     some = heads.copy()
     some[:, [1, 2, 4, 5, 7]] = np.nan
     some[3:6, 3] = np.nan  # a foot that is lost for a while
-    found = ik.solve(walker, walker.rest, head_targets(walker, some, TIMES))
+    found = ik.solve(walker, walker.rest, head_targets(walker, some, TIMES), HABITS)
     tracked = np.isfinite(some).all(-1)
     assert np.linalg.norm(found.heads - heads, axis=-1)[tracked].max() < 0.01 * walker.size
     held = np.linalg.norm(heads - heads[:1] - (heads[:, :1] - heads[:1, :1]), axis=-1)
@@ -141,7 +144,7 @@ def test_noisy_tracks_are_better_solved_together_than_bone_by_bone(walker: Rig) 
     targets = head_targets(walker, noisy, TIMES)
     noise = track_noise(walker, targets)
     assert 0.005 < noise < 0.02
-    together = ik.solve(walker, walker.rest, targets, replace(ik.IKSettings(), noise=noise))
+    together = ik.solve(walker, walker.rest, targets, HABITS, replace(ik.IKSettings(), noise=noise))
     alone = closed_form_motion(walker, walker.rest, noisy, None, noise)
     assert geodesic(together.rotations, rotations).mean() < geodesic(alone, rotations).mean()
     apart = [np.linalg.norm(found - heads, axis=-1).mean() for found in (together.heads, pose_along_carriers(walker, alone, walker.rest, noisy))]
@@ -152,9 +155,9 @@ def test_bone_axes_do_not_matter(walker: Rig) -> None:
     _, heads = motion(walker, swings(walker, 0.7))
     rolls = np.tile(np.eye(4), (9, 1, 1))
     rolls[:, :3, :3] = axis_turn(np.random.default_rng(5).normal(size=(9, 3)))
-    plain = ik.solve(walker, walker.rest, head_targets(walker, heads, TIMES))
+    plain = ik.solve(walker, walker.rest, head_targets(walker, heads, TIMES), HABITS)
     rolled = replace(walker, rest=walker.rest @ rolls)
-    other = ik.solve(rolled, rolled.rest, head_targets(rolled, heads, TIMES))
+    other = ik.solve(rolled, rolled.rest, head_targets(rolled, heads, TIMES), HABITS)
     np.testing.assert_allclose(other.heads, plain.heads, atol=1e-6)
     assert geodesic(other.rotations, plain.rotations @ rolls[:, :3, :3]).max() < 1e-3
 
@@ -166,7 +169,7 @@ def test_a_bone_that_travels_gets_its_own_location(walker: Rig) -> None:
     targets = head_targets(walker, away, TIMES)
     free, sure = sort_tracks(walker, targets, walker.rest)
     assert np.flatnonzero(free.carriers != walker.carriers).tolist() == [7]
-    found = ik.solve(free, walker.rest, sure)
+    found = ik.solve(free, walker.rest, sure, HABITS)
     assert np.abs(found.heads - away).max() < 0.01 * walker.size
     # the same where it stays away all the time
     shifted = heads.copy()
@@ -188,19 +191,19 @@ def test_a_root_that_is_lost_goes_from_where_it_was_to_where_it_is_again(walker:
     _, heads = motion(walker, 0 * swings(walker, 1), travel=3)
     gone = heads.copy()
     gone[4:8] = np.nan
-    found = ik.solve(walker, walker.rest, head_targets(walker, gone, TIMES))
+    found = ik.solve(walker, walker.rest, head_targets(walker, gone, TIMES), HABITS)
     assert np.abs(found.heads - heads).max() < 0.01 * walker.size
 
 
 def test_nothing_tracked_holds_the_reference(walker: Rig) -> None:
-    found = ik.solve(walker, walker.rest, head_targets(walker, np.full((3, 9, 3), np.nan), TIMES[:3]))
+    found = ik.solve(walker, walker.rest, head_targets(walker, np.full((3, 9, 3), np.nan), TIMES[:3]), HABITS)
     np.testing.assert_allclose(found.heads, np.broadcast_to(walker.rest[:, :3, 3], (3, 9, 3)), atol=1e-9)
 
 
 def test_the_caller_hears_how_far_it_is_and_may_stop_it(walker: Rig) -> None:
     _, heads = motion(walker, swings(walker, 0.5))
     shares: list[float] = []
-    ik.solve(walker, walker.rest, head_targets(walker, heads, TIMES), check=shares.append)
+    ik.solve(walker, walker.rest, head_targets(walker, heads, TIMES), HABITS, check=shares.append)
     assert shares == sorted(shares)
     assert shares[-1] == 1
 
@@ -208,7 +211,7 @@ def test_the_caller_hears_how_far_it_is_and_may_stop_it(walker: Rig) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ik.solve(walker, walker.rest, head_targets(walker, heads, TIMES), check=stop)
+        ik.solve(walker, walker.rest, head_targets(walker, heads, TIMES), HABITS, check=stop)
 
 
 def test_of_noisy_tracks_what_rests_stays_and_what_moves_moves_smoothly(walker: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +225,7 @@ def test_of_noisy_tracks_what_rests_stays_and_what_moves_moves_smoothly(walker: 
     errors, leaps = [], []
     for noisy in (1.0, ik._NOISY):  # without and with
         monkeypatch.setattr(ik, "_NOISY", noisy)
-        found = ik.solve(walker, walker.rest, head_targets(walker, seen[0], TIMES, seen[1]), ik.IKSettings(noise=noise))
+        found = ik.solve(walker, walker.rest, head_targets(walker, seen[0], TIMES, seen[1]), HABITS, ik.IKSettings(noise=noise))
         errors.append(geodesic(found.rotations, rotations)[:, [4, 5, 6]].mean())
         leaps.append(np.linalg.norm(np.diff(found.heads, 2, axis=0), axis=-1).mean())
     assert errors[1] < 0.8 * errors[0]

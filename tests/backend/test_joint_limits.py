@@ -10,10 +10,13 @@ from mocap_anything.backend.axis_angles import exp_rotation, log_rotation
 from mocap_anything.backend.ik_chain import Chain, end_offsets, head_targets
 from mocap_anything.backend.joint_limits import HELD, ORDERS, SWING, Bounds, JointLimits, clamp_euler, euler_angles, from_euler, from_swing_twist, swing_twist
 from mocap_anything.backend.kinematics import pose_along_carriers
+from mocap_anything.backend.model.checkpoint import bundled_prior
+from mocap_anything.backend.model.motion_prior import Habits
 from mocap_anything.backend.rig import Rig
 
 FREE = np.inf
 TIMES = np.arange(48) / 24
+HABITS = Habits(bundled_prior(), np.array([0.0, 0, 1]))
 NAMES = ("hips", "thigh", "shin", "foot")
 
 
@@ -150,7 +153,7 @@ def test_noisy_tracks_bend_no_knee_backwards(leg: Rig, kind: str, noise: float) 
     seen = [points + rng.normal(size=points.shape) * noise * leg.size for points in (heads, ends)]
     targets = head_targets(leg, seen[0], TIMES, seen[1])
     hinge = JointLimits(np.array([2]), (kind,), np.zeros((1, 3)), np.array([[2.5, 0, 0]]))
-    free, kept = (ik.solve(leg, leg.rest, targets, ik.IKSettings(noise=noise), limits=limits) for limits in (None, hinge))
+    free, kept = (ik.solve(leg, leg.rest, targets, HABITS, ik.IKSettings(noise=noise), limits=limits) for limits in (None, hinge))
     bends = [swing_twist(relative(leg, found.rotations, 2)).numpy() for found in (free, kept)]
     assert bends[0][:, 0].min() < -5 * noise  # without limits it bends backwards, sideways and twists
     assert np.abs(bends[0][:, 1:]).max() > 0.02
@@ -168,7 +171,7 @@ def test_tracks_of_a_backward_knee_are_met_as_nearly_as_the_limit_lets(leg: Rig)
     _, heads, ends = posed(leg, basis)
     targets = head_targets(leg, heads, TIMES, ends)
     hinge = JointLimits(np.array([2]), (SWING,), np.zeros((1, 3)), np.array([[2.5, 0, 0]]))
-    free, kept = (ik.solve(leg, leg.rest, targets, limits=limits) for limits in (None, hinge))
+    free, kept = (ik.solve(leg, leg.rest, targets, HABITS, limits=limits) for limits in (None, hinge))
     assert swing_twist(relative(leg, kept.rotations, 2))[:, 0].min() > -1e-6
     after = basis.copy()
     after[:, 2] = np.eye(3)
@@ -184,7 +187,7 @@ def test_a_motion_within_all_limits_is_found_within_them(leg: Rig) -> None:
     basis = from_euler(torch.from_numpy(0.5 * wave), "XYZ").numpy()
     _, heads, ends = posed(leg, basis)
     limits = JointLimits(np.arange(4), ("XYZ",) * 4, np.full((4, 3), -0.5), np.full((4, 3), 0.5))
-    found = ik.solve(leg, leg.rest, head_targets(leg, heads, TIMES, ends), limits=limits)
+    found = ik.solve(leg, leg.rest, head_targets(leg, heads, TIMES, ends), HABITS, limits=limits)
     assert found.error.max() < 0.002 * leg.size
     for bone in range(1, 4):
         assert euler_angles(relative(leg, found.rotations, bone), "XYZ").abs().max() < 0.5 + 1e-6
@@ -195,9 +198,9 @@ def test_no_limits_change_nothing_at_all(leg: Rig) -> None:
     targets = head_targets(leg, heads, TIMES, ends)
     none = JointLimits(np.zeros(0, int), (), np.zeros((0, 3)), np.zeros((0, 3)))
     wide = JointLimits(np.arange(4), (SWING, "XYZ", SWING, "ZYX"), np.full((4, 3), -FREE), np.full((4, 3), FREE))
-    plain = ik.solve(leg, leg.rest, targets)
+    plain = ik.solve(leg, leg.rest, targets, HABITS)
     for limits in (none, wide):
-        found = ik.solve(leg, leg.rest, targets, limits=limits)
+        found = ik.solve(leg, leg.rest, targets, HABITS, limits=limits)
         assert np.array_equal(found.rotations, plain.rotations)
         assert np.array_equal(found.heads, plain.heads)
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 from mocap_anything.backend.bone_features import bones_at_rest, nearest_above
-from mocap_anything.backend.capture import MODELS
 from mocap_anything.backend.errors import CaptureError
-from mocap_anything.backend.model.checkpoint import load_model, load_prior
+from mocap_anything.backend.model.checkpoint import bundled_prior, load_model, load_prior
 from mocap_anything.backend.model.motion_prior import MotionPrior, PriorConfig, usual_turns
 from mocap_anything.training.data.turns import PlainTurnStream, TurnConfig, TurnStream, against_carriers, moving_bones, turns_of
 from mocap_anything.training.train_prior import PriorTrainConfig, PriorTrainer, fold_of, unlikely
@@ -45,7 +44,7 @@ def test_neither_bone_axes_nor_units_exist_for_it(creature):
     active, up = moving_bones(creature.rig), np.asarray(creature.up)
     plain, other = bones_at_rest(creature.rig, active, up), bones_at_rest(rolled(creature.rig, turns, 37.0), active, up)
     assert np.abs(plain.features - other.features).max() < 1e-4
-    model = load_prior(MODELS / "motion_prior.safetensors")
+    model = bundled_prior()
     carriers = creature.rig.carriers[active]
     axes = torch.from_numpy(np.where((carriers >= 0)[:, None, None], turns[carriers], np.eye(3)))
     for told, again in zip(usual_turns(model, plain), usual_turns(model, other), strict=True):
@@ -57,7 +56,7 @@ def test_a_mirror_image_turns_as_its_body_does(creature):
     body = bones_at_rest(creature.rig, active, np.asarray(creature.up))
     twin = body.mirrored()
     assert np.abs(twin.mirrored().features - body.features).max() < 1e-6
-    model = load_prior(MODELS / "motion_prior.safetensors")
+    model = bundled_prior()
     mirror = torch.diag(torch.tensor([1.0, -1, -1], dtype=torch.float64))  # of axes of turns
     for left, right, axes, other in zip(usual_turns(model, body), usual_turns(model, twin), (body.axes,) * 2, (twin.axes,) * 2, strict=True):
         told, seen = (torch.from_numpy(a) @ c @ torch.from_numpy(a).transpose(-1, -2) for a, c in ((axes, left), (other, right)))
