@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .camera import Camera, project, view_rotation
+from .carriers import nearest_above
 from .crop import from_crop, to_crop
 from .rig import Rig
 
@@ -39,14 +40,7 @@ def read_body(rig: Rig, surface_points: int, keep: np.ndarray | None = None) -> 
     """The body of a rig; `keep` (all bones,) bool restricts the driven bones further (a training augmentation)."""
     driven = rig.driven if keep is None else rig.driven & keep
     bones = np.flatnonzero(driven)
-    place = np.full(len(rig), -1, np.int64)
-    place[bones] = np.arange(len(bones))
-    carriers = np.full(len(bones), -1, np.int64)
-    for row, bone in enumerate(bones):
-        step = int(rig.carriers[bone])
-        while step >= 0 and place[step] < 0:
-            step = int(rig.carriers[step])
-        carriers[row] = place[step] if step >= 0 else -1
+    carriers = nearest_above(rig.carriers, bones)
     offsets = np.zeros((len(bones), 2 + surface_points, 3))
     mask = np.zeros((len(bones), 2 + surface_points), bool)
     mask[:, :2] = True

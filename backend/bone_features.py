@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .carriers import descendants, nearest_above
 from .ik_chain import end_offsets
 from .kinematics import bone_rotations
 from .retarget import names
@@ -50,7 +51,7 @@ class BonesAtRest:
     @property
     def depth(self) -> np.ndarray:
         """(A,) how many carry each, itself among them."""
-        return _below(self.above).sum(1)
+        return descendants(self.above).sum(0)
 
     @property
     def features(self) -> np.ndarray:
@@ -61,33 +62,12 @@ class BonesAtRest:
         along = self.vector / length
         carrying = np.where(linked, along[self.above], 0.0)
         height = self.head[:, 2:] - self.head[:, 2].min()
-        below = _below(self.above)
-        tally = np.stack([(self.above[None] == np.arange(count)[:, None]).sum(1) + 1, below.sum(0), below.sum(1)], 1)
+        below = descendants(self.above)
+        tally = np.stack([(self.above[None] == np.arange(count)[:, None]).sum(1) + 1, below.sum(1), below.sum(0)], 1)
         return np.concatenate([
             self.head / spread, height / spread, along, np.log(length) + 2, _NEAR * self.vector, link / reach, np.log(reach) + 2,
             carrying, np.cross(carrying, along), ~linked, np.log(tally), tally[:, 1:2] / count, np.full((count, 1), np.log(count) / 3), self.said,
         ], 1).astype(np.float32)  # fmt: skip
-
-
-def _below(above: np.ndarray) -> np.ndarray:
-    """(A, A) bool: [b, a] where bone b is a, or rides on it."""
-    below = np.eye(len(above), dtype=bool)
-    step = above.copy()
-    while (step >= 0).any():
-        rows = np.flatnonzero(step >= 0)
-        below[rows, step[rows]] = True
-        step[rows] = above[step[rows]]
-    return below
-
-
-def nearest_above(carriers: np.ndarray, active: np.ndarray) -> np.ndarray:
-    """(A,) which of the active bones carries each of them, by way of others or not, or -1."""
-    row = np.full(len(carriers), -1)
-    row[active] = np.arange(len(active))
-    step = carriers[active].astype(np.int64)
-    while ((step >= 0) & (row[step] < 0)).any():
-        step = np.where((step >= 0) & (row[step] < 0), carriers[step], step)
-    return np.where(step >= 0, row[step], -1)
 
 
 def front_of(up: np.ndarray) -> np.ndarray:

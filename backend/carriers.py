@@ -123,12 +123,24 @@ def shared_skin(mesh: Mesh, count: int) -> np.ndarray:
 
 
 def descendants(parents: np.ndarray) -> np.ndarray:
-    """(J, J) bool, [a, b] true where b is a or hangs below it."""
+    """(J, J) bool, [a, b] true where b is a or hangs below it, of bones in any order."""
     below = np.eye(len(parents), dtype=bool)
-    for bone in range(len(parents) - 1, -1, -1):
-        if parents[bone] >= 0:
-            below[parents[bone]] |= below[bone]
+    step = np.array(parents, np.int64)
+    for _ in range(len(parents)):
+        rows = np.flatnonzero(step >= 0)
+        below[step[rows], rows] = True
+        step[rows] = parents[step[rows]]
     return below
+
+
+def nearest_above(carriers: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """(A,) which of the chosen bones (A,) carries each of them, by way of others or not, or -1."""
+    row = np.full(len(carriers), -1, np.int64)
+    row[chosen] = np.arange(len(chosen))
+    step = carriers[chosen].astype(np.int64)
+    while (passed := (step >= 0) & (row[step] < 0)).any():
+        step[passed] = carriers[step[passed]]
+    return np.where(step >= 0, row[step], -1)
 
 
 def segment_distance(point: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:

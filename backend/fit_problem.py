@@ -16,7 +16,7 @@ from .camera import Camera
 from .fit_settings import FitSettings
 from .ik_chain import Chain, Targets, levers, swept
 from .likeness import Likeness
-from .model.motion_prior import Habits, wider
+from .model.motion_prior import FRAME, Habits, wider
 from .rig import Rig
 from .skin_tracks import SkinTracks
 from .steady import surety
@@ -24,7 +24,6 @@ from .surface import Seen, Shot, Standing, Surface
 
 _DAMPING = 1e-6
 _SETTLED = 0.01  # radians, or sizes: a step smaller than this is the last
-_FRAME = 1 / 24  # seconds
 
 Posed = tuple[Tensor, Tensor]  # rotations (n, J, 3, 3) and heads (n, J, 3), sizes of the rig
 
@@ -256,7 +255,7 @@ class Problem:
         """Add what the reference and the frame before say of the angles, whose increments are turns in the carriers' axes."""
         change = inverse_left_jacobian(angles)
         back = log_rotation(exp_rotation(before.angles) @ exp_rotation(angles).transpose(-1, -2))
-        hold = self.pace * (_FRAME / before.gap[:, None, None, None]) ** 2
+        hold = self.pace * (FRAME / before.gap[:, None, None, None]) ** 2
         rest = change.transpose(-1, -2) @ self.since
         self.carried_on = hold.permute(0, 2, 3, 1)
         self._blocks(normal).add_((rest @ change + hold).permute(0, 2, 3, 1))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .carriers import descendants
 from .kinematics import bone_rotations
 from .rig import Rig
 
@@ -46,15 +47,6 @@ def end_offsets(rig: Rig) -> np.ndarray:
     return np.einsum("jba,jb->ja", rig.rest[:, :3, :3], rig.ends - rig.rest[:, :3, 3])
 
 
-def riding(rig: Rig) -> np.ndarray:
-    """(J, J) bool: [b, a] where bone b is a, or rides on it along the carriers."""
-    below = np.eye(len(rig), dtype=bool)
-    for bone in rig.carrier_order:
-        if rig.carriers[bone] >= 0:
-            below[bone] |= below[rig.carriers[bone]]
-    return below
-
-
 class Chain:
     """What of the rig the solver needs, in units of the rig's size, as tensors; A active bones, P points."""
 
@@ -76,7 +68,7 @@ class Chain:
         self.offsets = torch.from_numpy(targets.offsets * scale / self.size)
         self.ref_points = self.points(self.reference[None], self.ref_heads[None])[0]
         # [p, j]: bone j moves point p by turning: it carries p's bone, or p lies off its own head
-        self.below = riding(rig)
+        self.below = descendants(rig.carriers).T
         moves = self.below[targets.bones]
         at_head = np.linalg.norm(targets.offsets, axis=1) < 1e-9 * self.size
         moves[at_head, targets.bones[at_head]] = False

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..backend.camera import view_rotation
+from ..backend.carriers import nearest_above
 from ..backend.fit import Fitted
 from ..backend.ik_chain import Chain, end_offsets
 
@@ -66,7 +67,7 @@ def evidence_of(fitted: Fitted) -> Evidence:
         "spread": axes @ spread @ np.swapaxes(axes, -1, -2), "error": error, "head": heads - heads.mean(0), "vector": vector,
         "sight": np.einsum("ab,tbc,tc->ta", view, sight, rays),
     }
-    return Evidence(above=carried_by(chain), axes=axes, **{name: np.asarray(value, np.float32) for name, value in values.items()})
+    return Evidence(above=nearest_above(chain.rig.carriers, chain.active), axes=axes, **{name: np.asarray(value, np.float32) for name, value in values.items()})
 
 
 def _view_axes(view: np.ndarray, chain: Chain) -> np.ndarray:
@@ -74,19 +75,6 @@ def _view_axes(view: np.ndarray, chain: Chain) -> np.ndarray:
     above = chain.rig.carriers[chain.active]
     axes = np.where((above >= 0)[:, None, None], chain.reference.numpy()[above], np.eye(3))
     return np.linalg.det(view) * view @ axes  # axes of turns are mirrored with their sense
-
-
-def carried_by(chain: Chain) -> np.ndarray:
-    """(A,) which active bone carries each, or -1."""
-    place = np.full(len(chain.rig), -1)
-    place[chain.active] = np.arange(len(chain.active))
-    above = np.full(len(chain.active), -1)
-    for row, bone in enumerate(chain.active):
-        step = chain.rig.carriers[bone]
-        while step >= 0 and place[step] < 0:
-            step = chain.rig.carriers[step]
-        above[row] = place[step] if step >= 0 else -1
-    return above
 
 
 def in_view(axes: np.ndarray, turn: Tensor) -> np.ndarray:

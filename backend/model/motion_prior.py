@@ -15,6 +15,7 @@ from ..rig import Rig
 from .attention import JointBlock
 from .skeleton_graph import EDGES, HOPS, skeleton_graph
 
+FRAME = 1 / 24  # seconds, of which the second covariance is
 _SHAPE = 6  # numbers of a triangular 3 x 3 matrix
 _USUAL = (0.07, 0.02)  # radians before training: since the reference, and in a frame
 _LEAST = (0.02, 0.01)  # radians that every bone turns
@@ -41,7 +42,7 @@ class PriorConfig:
 
 class MotionPrior(nn.Module):
     """Bones (B, A, features) with their graph to covariances (B, 2, A, 3, 3), in the body's axes, of their axis-angles against the carriers: since a
-    reference, and in a frame of a 24th of a second. They are the scales of Student's t, of `freedom` (2,) degrees."""
+    reference, and in a `FRAME`. They are the scales of Student's t, of `freedom` (2,) degrees."""
 
     def __init__(self, config: PriorConfig) -> None:
         super().__init__()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..carriers import descendants
+
 HOPS = 8  # distance 7 and beyond, and other trees, share the last bucket
 EDGES = 5  # self, ancestor, descendant, sibling, other
 
@@ -21,12 +23,7 @@ def skeleton_graph(carriers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for k in range(count):
         np.minimum(distance, distance[:, k : k + 1] + distance[k : k + 1], out=distance)
 
-    ancestor = np.zeros((count, count), bool)
-    for j in range(count):
-        step = carriers[j]
-        while step >= 0:
-            ancestor[j, step] = True
-            step = carriers[step]
+    ancestor = descendants(carriers).T
     sibling = (carriers[:, None] == carriers[None]) & (carriers[:, None] >= 0)
     edge = np.full((count, count), 4, np.int64)
     edge[sibling] = 3

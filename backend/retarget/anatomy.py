@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..carriers import descendants
+from ..carriers import descendants, nearest_above
 from ..rig import Rig
 from . import names
 
@@ -66,12 +66,9 @@ class Anatomy:
     @cached_property
     def above(self) -> np.ndarray:
         """(J,) nearest driven bone that carries each driven bone, -1 for none and for bones that are not driven."""
-        above = np.full(len(self.rig), -1, np.int64)
-        for bone in np.flatnonzero(self.rig.driven):
-            step = int(self.rig.carriers[bone])
-            while step >= 0 and not self.rig.driven[step]:
-                step = int(self.rig.carriers[step])
-            above[bone] = step
+        above, driven = np.full(len(self.rig), -1, np.int64), np.flatnonzero(self.rig.driven)
+        row = nearest_above(self.rig.carriers, driven)
+        above[driven] = np.where(row >= 0, driven[row], -1)
         return above
 
     @cached_property
@@ -82,12 +79,7 @@ class Anatomy:
     @cached_property
     def below(self) -> np.ndarray:
         """(J, J) bool, [a, b] true where b is a or is carried by it, by way of other bones or not."""
-        order = self.rig.carrier_order
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
-        above = self.above[order]
-        table = descendants(np.where(above >= 0, place[above], -1))
-        return table[np.ix_(place, place)]
+        return descendants(self.above)
 
     def length(self, bones: tuple[int, ...]) -> np.ndarray:
         """(n,) length of each bone of a chain: to the next one's head, or to its end."""

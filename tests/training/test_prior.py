@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mocap_anything.backend.bone_features import bones_at_rest, nearest_above
+from mocap_anything.backend.bone_features import bones_at_rest
+from mocap_anything.backend.carriers import nearest_above
 from mocap_anything.backend.errors import CaptureError
 from mocap_anything.backend.model.checkpoint import bundled_prior, load_model, load_prior
 from mocap_anything.backend.model.motion_prior import MotionPrior, PriorConfig, usual_turns

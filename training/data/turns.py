@@ -11,14 +11,13 @@ from torch import Tensor
 
 from ...backend.axis_angles import log_rotation
 from ...backend.bone_features import BonesAtRest, bones_at_rest
-from ...backend.ik_chain import riding
+from ...backend.carriers import descendants
 from ...backend.kinematics import bone_rotations
-from ...backend.model.motion_prior import padded, prior_inputs
+from ...backend.model.motion_prior import FRAME, padded, prior_inputs
 from ...backend.rig import Rig
 from .asset import Asset, AssetClip
 from .shots import ShotStream, Tensors
 
-_FRAME = 1 / 24  # seconds
 _NEARBY = (0.3, 2.5)  # seconds to either side of the reference
 _MIDDLE = 0.5  # references in the middle of their clip
 _YAW = 0.12  # radians by which bodies are not quite taken to face ahead
@@ -55,7 +54,7 @@ def moving_bones(rig: Rig) -> np.ndarray:
     skinned = np.zeros(len(rig), bool)
     if rig.mesh is not None:
         skinned[rig.mesh.bones[rig.mesh.weights > _SKINNED]] = True
-    return np.flatnonzero(rig.driven & riding(rig)[skinned].any(0))
+    return np.flatnonzero(rig.driven & descendants(rig.carriers)[:, skinned].any(1))
 
 
 @lru_cache(maxsize=512)
@@ -73,7 +72,7 @@ def against_carriers(rig: Rig, active: np.ndarray, pose: np.ndarray) -> np.ndarr
 
 def turns_of(rng: np.random.Generator, rig: Rig, active: np.ndarray, clip: AssetClip, count: int) -> np.ndarray:
     """(2, count, A, 3) axis-angles in the carriers' axes around some frame of a clip: since that frame, and in a 24th of a second."""
-    frames, every = len(clip.pose), max(1, round(_FRAME * clip.fps))
+    frames, every = len(clip.pose), max(1, round(FRAME * clip.fps))
     middle = frames // 2 if rng.random() < _MIDDLE else int(rng.integers(frames))
     span = int(rng.uniform(*_NEARBY) * clip.fps)
     low, high = max(middle - span, 0), min(middle + span + 1, frames)
@@ -81,7 +80,7 @@ def turns_of(rng: np.random.Generator, rig: Rig, active: np.ndarray, clip: Asset
     rows = np.concatenate([[middle], rng.integers(low, high, count), begin, np.minimum(begin + every, frames - 1)])
     turned = torch.from_numpy(against_carriers(rig, active, clip.pose[rows]))
     since = log_rotation(turned[1 : count + 1] @ turned[:1].transpose(-1, -2))
-    step = log_rotation(turned[-count:] @ turned[count + 1 : -count].transpose(-1, -2)) * (_FRAME * clip.fps / every)
+    step = log_rotation(turned[-count:] @ turned[count + 1 : -count].transpose(-1, -2)) * (FRAME * clip.fps / every)
     return torch.stack([since, step]).numpy()
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...backend.carriers import descendants
 from ...backend.errors import CaptureError
 from ...backend.kinematics import bone_rotations
 from ...backend.retarget.correspondence import propose
@@ -59,10 +60,7 @@ def warped(rng: np.random.Generator, clip: AssetClip) -> AssetClip:
 def layered(rng: np.random.Generator, asset: Asset, clip: AssetClip, other: AssetClip) -> AssetClip:
     """The clip with one branch of the body moving as in another."""
     rig, frames = asset.rig, len(clip.pose)
-    below = np.eye(len(rig), dtype=bool)  # [a, b]: b rides on a
-    for bone in rig.carrier_order:
-        if rig.carriers[bone] >= 0:
-            below[:, bone] |= below[:, rig.carriers[bone]]
+    below = descendants(rig.carriers)
     sizes = (below & rig.driven).sum(1)
     branches = np.flatnonzero((rig.carriers >= 0) & rig.driven & (sizes >= 2) & (sizes <= _MOST * rig.driven.sum()))
     if not len(branches):
