@@ -87,11 +87,11 @@ def solve_tracks(scene: bpy.types.Scene, armature: bpy.types.Object, options: So
         raise CaptureError(f"{problem}.")
     if missing := missing_message():
         raise CaptureError(" ".join(missing.splitlines()))
+    from ..backend.habits import Habits
     from ..backend.inverse_kinematics import IKSettings, solve
     from ..backend.joint_tracks import read_tracks, to_targets
     from ..backend.model.checkpoint import bundled_prior
-    from ..backend.model.motion_prior import Habits
-    from ..backend.track_quality import sort_tracks, track_noise
+        from ..backend.track_quality import sort_tracks, track_noise
 
     tracks = read_tracks(options.joints)
     rig = read_rig(armature)

@@ -269,8 +269,8 @@ def _fitted(
     """The track with the turns that geometry makes of what was found. settle: as `fit` has it."""
     from .device import one_thread
     from .fit import fit
+    from .habits import Habits
     from .model.checkpoint import bundled_prior
-    from .model.motion_prior import Habits
     from .subject import outward, shrinking
 
     pictures = outward(request.clip, plan.seed, plan.frames)

@@ -4,11 +4,11 @@ What the network finds in the picture is more exact than the turns that it answe
 the wrong one. So all places where it sees each point are data: a frame's cost, minimised by damped Gauss-Newton steps, is
 
     sum over points  w rho(|project(x(e)) - place|^2 / noise^2)     in crop units, rho Cauchy's
-  + sum over bones   e^T since^-1 e                                 as far, and about such axes, as bones of such a body usually turn
-  + sum over bones   d^T pace^-1 d / dt^2                           d from the frame before, with the speed then: as fast as they usually do
+  + e^T since^-1 e                                                  as far, and about such axes, as bones of such a body usually turn
+  + d^T pace^-1 d / dt^2                                            d from the frame before, with the speed then: as fast as they usually do
 
-over axis-angles e of each bone against its carrier since the reference and one translation; what is usual a network tells from the rig
-(model/motion_prior.py). The place is the mean of a point's places, each by its chance and by how near it is to where the pose so far puts
+over axis-angles e of all bones against their carriers since the reference and one translation; what is usual a network tells from the rig and,
+where it has any, its own actions do (habits.py). The place is the mean of a point's places, each by its chance and by how near it is to where the pose so far puts
 the point (expectation maximisation); a point with none near weighs nothing. The fit starts at the reference and goes outward frame by
 frame: of two like legs the one is taken that moves there. Points of the skin are data as well, where optical flow has carried them. Then
 the rig is drawn as it stands and compared with the frame (likeness.py), first blurred, and then sharply. In the end every bone, and where
@@ -28,8 +28,8 @@ from .assemble import Track
 from .body_points import Body
 from .fit_problem import Before, Problem, Stage, State
 from .fit_settings import FitSettings
+from .habits import Habits
 from .ik_chain import Chain
-from .model.motion_prior import Habits
 from .rig import Rig
 from .steady import steady
 from .surface import Shot

@@ -14,9 +14,10 @@ from .axis_angles import exp_rotation, inverse_left_jacobian, log_rotation
 from .body_points import Body
 from .camera import Camera
 from .fit_settings import FitSettings
+from .habits import Habits
 from .ik_chain import Chain, Targets, levers, swept
 from .likeness import Likeness
-from .model.motion_prior import FRAME, Habits, wider
+from .moves import FRAME
 from .rig import Rig
 from .skin_tracks import SkinTracks
 from .steady import surety
@@ -227,7 +228,8 @@ class Problem:
         """Keep how surely each angle, and the place, is known, by the last step, without what the frame before said."""
         angles = state.angles[part]
         normal = self.normal.clone()
-        self._blocks(normal).sub_(self.carried_on)
+        count = len(self.carried_on)
+        normal[:, :count, :count] -= self.carried_on
         normal[:, -3:, -3:] -= self._firm(part, gap)
         covariance = torch.linalg.inv(normal)
         known = surety(covariance, inverse_left_jacobian(angles)), torch.linalg.inv(covariance[:, -3:, -3:])
@@ -240,27 +242,20 @@ class Problem:
         apart = 1 / settings.recede**2 - 1 / settings.travel**2
         return (torch.eye(3, dtype=ahead.dtype) / settings.travel**2 + apart * ahead[..., None] * ahead[:, None]) / gap[:, None, None] ** 2
 
-    def _blocks(self, normal: Tensor) -> Tensor:
-        """(n, 3, 3, A) of normal equations that are about one bone each, as a view."""
-        active = len(self.chain.active)
-        return normal[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3)).diagonal(dim1=1, dim2=3)
-
     def _usual(self, habits: Habits) -> tuple[Tensor, Tensor]:
-        """(A, 3, 3) how firmly bones are held in the reference's pose, and where the frame before was."""
+        """(3A, 3A) how firmly bones are held in the reference's pose, and where the frame before was."""
         settings = self.settings
-        since, pace = habits.of(self.chain.rig, self.chain.active)
-        return wider(since, settings.lively, settings.rest), wider(pace, settings.brisk, settings.still)
+        since, pace = habits.of(self.chain.rig, self.chain.active, self.chain.reference.numpy())
+        return since.firmness(settings.lively, settings.rest), pace.firmness(settings.brisk, settings.still)
 
     def _believe(self, normal: Tensor, gradient: Tensor, angles: Tensor, before: Before) -> None:
         """Add what the reference and the frame before say of the angles, whose increments are turns in the carriers' axes."""
-        change = inverse_left_jacobian(angles)
         back = log_rotation(exp_rotation(before.angles) @ exp_rotation(angles).transpose(-1, -2))
-        hold = self.pace * (FRAME / before.gap[:, None, None, None]) ** 2
-        rest = change.transpose(-1, -2) @ self.since
-        self.carried_on = hold.permute(0, 2, 3, 1)
-        self._blocks(normal).add_((rest @ change + hold).permute(0, 2, 3, 1))
-        wish = hold @ back[..., None] - rest @ angles[..., None]
-        gradient[:, : -3] += wish[..., 0].flatten(1)
+        change = torch.block_diag(*inverse_left_jacobian(angles)[0])
+        rest = change.T @ self.since
+        self.carried_on = self.pace * (FRAME / float(before.gap)) ** 2
+        normal[0, :-3, :-3] += rest @ change + self.carried_on
+        gradient[0, :-3] += self.carried_on @ back.flatten() - rest @ angles.flatten()
 
     def _seen(self, points: Tensor, part: slice) -> tuple[Tensor, Tensor]:
         """Where points (n, P, 3) show, crop units (n, P, 2), and how that moves with them (n, P, 2, 3)."""

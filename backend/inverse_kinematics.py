@@ -1,11 +1,11 @@
 """Rotations from 3D tracks of joints: closed form, then all bones of a frame refined together (MoCapAnything V1, inverse kinematics).
 
 Unknown are the turns of each bone against its carrier since a reference pose, as axis-angles e in the carrier's axes, and where the roots
-are; what is usual a network tells from the rig (model/motion_prior.py). A frame's cost, minimised by damped Gauss-Newton steps for many
+are; what is usual a network and the rig's own actions tell (habits.py). A frame's cost, minimised by damped Gauss-Newton steps for many
 frames at once, is
 
     sum over tracks  |x(e) - track|^2 / noise^2                     position, reweighted beyond a few times the noise
-  + sum over bones   e^T since^-1 e                                 prior: as far, and about such axes, as bones of such a body usually turn
+  + e^T since^-1 e                                                prior: as far, and about such axes, as bones of such a body usually turn
   + sum over bones   |e - e_closed|^2 / trust^2                     prior to the closed form
   + sum over bones   lazy log(rest^2 + |e|^2)                       bones seldom turn, and then far: most stay
   + sum over bones   |e - mean of the neighbouring frames|^2 / (hurry dt)^2      warm: a frame is not far from those beside it
@@ -25,10 +25,10 @@ import torch
 from torch import Tensor
 
 from .axis_angles import exp_rotation, inverse_left_jacobian, log_rotation
+from .habits import Habits
 from .ik_chain import Chain, Targets, levers, swept
 from .ik_start import closed_form_start
 from .joint_limits import Bounds, JointLimits
-from .model.motion_prior import Habits, wider
 from .rig import Rig
 from .steady import steady, surety
 
@@ -93,7 +93,7 @@ def solve(
     if bounds:
         state.angles = bounds.project(state.angles)
     closed, known = state.angles.clone(), []
-    pull = wider(habits.of(rig, chain.active)[0], settings.lively, settings.anyway)
+    pull = habits.of(rig, chain.active, chain.reference.numpy())[0].firmness(settings.lively, settings.anyway)
     frames = max(1, _CHUNK // max(1, 9 * len(chain.bones) * (len(chain.active) + 1)))
     for step in range(settings.iterations):
         beside, hurry = _neighbours(state.angles, torch.from_numpy(np.asarray(targets.times, np.float64)), settings)
@@ -162,11 +162,10 @@ def _refine(
     eye = torch.eye(3, dtype=angles.dtype)
     near = eye * (1 / settings.trust**2)
     still = eye * (1 / hurry**2)[:, None, None, None]
-    if settings.noisy:
-        pull = pull + settings.lazy / (settings.rest**2 + angles.square().sum(-1))[..., None, None] * eye
-    total = pull + near + still
-    wish = -(pull @ angles[..., None]) + near @ (closed - angles)[..., None] + still @ (beside - angles)[..., None]
-    _add(normal, gradient, change.transpose(-1, -2) @ total @ change, (change.transpose(-1, -2) @ wish)[..., 0])
+    lazy = settings.lazy / (settings.rest**2 + angles.square().sum(-1))[..., None, None] * eye * settings.noisy
+    wish = -(lazy @ angles[..., None]) + near @ (closed - angles)[..., None] + still @ (beside - angles)[..., None]
+    _add(normal, gradient, change.transpose(-1, -2) @ (lazy + near + still) @ change, (change.transpose(-1, -2) @ wish)[..., 0])
+    _pull(normal, gradient, angles, change, pull)
     diagonal = normal.diagonal(dim1=-2, dim2=-1)
     diagonal += _DAMPING * diagonal + 1e-9
     normal, turn, move = _step(normal, gradient, angles, bounds, part)
@@ -181,6 +180,16 @@ def _add(normal: Tensor, gradient: Tensor, blocks: Tensor, push: Tensor) -> None
     turning, index = normal[:, : 3 * active, : 3 * active].unflatten(2, (active, 3)).unflatten(1, (active, 3)), torch.arange(active)
     turning[:, index, :, index] += blocks.transpose(0, 1)
     gradient[:, : 3 * active] += push.flatten(1)
+
+
+def _pull(normal: Tensor, gradient: Tensor, angles: Tensor, change: Tensor, firmness: Tensor) -> None:
+    """What all bones' axis-angles (T, A, 3) are held by together, firmness (3A, 3A), to the normal equations, in place."""
+    active, count = angles.shape[1], len(firmness)
+    if not active:
+        return
+    held = torch.einsum("taki,akbl->taibl", change, firmness.unflatten(1, (active, 3)).unflatten(0, (active, 3)))
+    normal[:, :count, :count] += torch.einsum("taibl,tblj->taibj", held, change).flatten(3).flatten(1, 2)
+    gradient[:, :count] -= torch.einsum("taibl,tbl->tai", held, angles).flatten(1)
 
 
 def _step(normal: Tensor, gradient: Tensor, angles: Tensor, bounds: Bounds | None, part: slice) -> tuple[Tensor, Tensor, Tensor]:

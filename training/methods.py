@@ -8,13 +8,13 @@ import numpy as np
 
 from ..backend.body_points import read_body
 from ..backend.closed_form import closed_form_motion
+from ..backend.habits import Habits
 from ..backend.ik_chain import Targets, head_targets
 from ..backend.inverse_kinematics import IKSettings, solve
 from ..backend.joint_limits import JointLimits
 from ..backend.kinematics import pose_along_carriers
 from ..backend.model.checkpoint import bundled_prior
 from ..backend.model.config import SURFACE_POINTS
-from ..backend.model.motion_prior import Habits
 from ..backend.rig import Rig
 from ..backend.track_quality import sort_tracks, track_noise
 from .data.asset import Asset

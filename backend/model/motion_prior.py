@@ -10,12 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..bone_features import FEATURES, BonesAtRest, bones_at_rest
-from ..rig import Rig
+from ..bone_features import FEATURES, BonesAtRest
 from .attention import JointBlock
 from .skeleton_graph import EDGES, HOPS, skeleton_graph
 
-FRAME = 1 / 24  # seconds, of which the second covariance is
 _SHAPE = 6  # numbers of a triangular 3 x 3 matrix
 _USUAL = (0.07, 0.02)  # radians before training: since the reference, and in a frame
 _LEAST = (0.02, 0.01)  # radians that every bone turns
@@ -42,7 +40,7 @@ class PriorConfig:
 
 class MotionPrior(nn.Module):
     """Bones (B, A, features) with their graph to covariances (B, 2, A, 3, 3), in the body's axes, of their axis-angles against the carriers: since a
-    reference, and in a `FRAME`. They are the scales of Student's t, of `freedom` (2,) degrees."""
+    reference, and in a 24th of a second. They are the scales of Student's t, of `freedom` (2,) degrees."""
 
     def __init__(self, config: PriorConfig) -> None:
         super().__init__()
@@ -87,25 +85,6 @@ def prior_inputs(bodies: Sequence[BonesAtRest]) -> tuple[Tensor, Tensor, Tensor,
     """What MotionPrior reads of bodies, padded to the largest."""
     hop, edge = padded_graphs([body.above for body in bodies])
     return padded([body.features for body in bodies]), hop, edge, padded([np.ones(len(body.above), bool) for body in bodies])
-
-
-@dataclass(frozen=True, eq=False)
-class Habits:
-    """A prior, and which way is up for a rig, (3,) armature frame."""
-
-    prior: MotionPrior
-    up: np.ndarray
-
-    def of(self, rig: Rig, bones: np.ndarray) -> tuple[Tensor, Tensor]:
-        """As `usual_turns`, of some bones (A,) of a rig."""
-        if not len(bones):  # then nothing turns
-            return torch.zeros(0, 3, 3, dtype=torch.float64), torch.zeros(0, 3, 3, dtype=torch.float64)
-        return usual_turns(self.prior, bones_at_rest(rig, bones, self.up))
-
-
-def wider(covariance: Tensor, times: float, least: float) -> Tensor:
-    """(A, 3, 3) how firmly covariances hold bones that are taken to turn so many times more (in variance) than they say, and radians besides."""
-    return torch.linalg.inv(times * (covariance + least**2 * torch.eye(3, dtype=covariance.dtype)))
 
 
 @torch.inference_mode()

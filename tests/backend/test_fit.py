@@ -9,7 +9,7 @@ from mocap_anything.backend.fit import fit
 from mocap_anything.backend.fit_settings import FitSettings
 from mocap_anything.backend.kinematics import bone_rotations
 from mocap_anything.backend.model.checkpoint import bundled_prior
-from mocap_anything.backend.model.motion_prior import Habits
+from mocap_anything.backend.habits import Habits
 from mocap_anything.backend.rig import Rig
 from mocap_anything.backend.settings import CaptureSettings
 

@@ -13,7 +13,7 @@ from mocap_anything.backend.closed_form import closed_form_motion
 from mocap_anything.backend.ik_chain import Chain, end_offsets, head_targets
 from mocap_anything.backend.kinematics import pose_along_carriers
 from mocap_anything.backend.model.checkpoint import bundled_prior
-from mocap_anything.backend.model.motion_prior import Habits
+from mocap_anything.backend.habits import Habits
 from mocap_anything.backend.rig import Rig
 from mocap_anything.backend.track_quality import sort_tracks, track_noise
 from mocap_anything.training.metrics import geodesic

@@ -10,9 +10,11 @@ import torch
 from mocap_anything.backend.bone_features import bones_at_rest
 from mocap_anything.backend.carriers import nearest_above
 from mocap_anything.backend.errors import CaptureError
+from mocap_anything.backend.kinematics import bone_rotations
 from mocap_anything.backend.model.checkpoint import bundled_prior, load_model, load_prior
 from mocap_anything.backend.model.motion_prior import MotionPrior, PriorConfig, usual_turns
-from mocap_anything.training.data.turns import PlainTurnStream, TurnConfig, TurnStream, against_carriers, moving_bones, turns_of
+from mocap_anything.backend.moves import against_carriers
+from mocap_anything.training.data.turns import PlainTurnStream, TurnConfig, TurnStream, moving_bones, turns_of
 from mocap_anything.training.train_prior import PriorTrainConfig, PriorTrainer, fold_of, unlikely
 from mocap_anything.training.zoo import make_creature
 
@@ -74,7 +76,7 @@ def test_turns_are_the_clips_own(creature):
     rig, clip, active = creature.rig, creature.clips[0], moving_bones(creature.rig)
     done = turns_of(np.random.default_rng(3), rig, active, clip, 200)
     assert done.shape == (2, 200, len(active), 3)
-    turned = against_carriers(rig, active, clip.pose)
+    turned = against_carriers(rig, active, bone_rotations(clip.pose.astype(np.float64)))
     step = np.swapaxes(turned[:-1], -1, -2)
     cosine = (np.trace(turned[1:] @ step, axis1=-2, axis2=-1) - 1) / 2
     assert np.linalg.norm(done[1], axis=-1).max() <= np.arccos(np.clip(cosine, -1, 1)).max() + 1e-6

@@ -13,7 +13,8 @@ from ...backend.axis_angles import log_rotation
 from ...backend.bone_features import BonesAtRest, bones_at_rest
 from ...backend.carriers import descendants
 from ...backend.kinematics import bone_rotations
-from ...backend.model.motion_prior import FRAME, padded, prior_inputs
+from ...backend.model.motion_prior import padded, prior_inputs
+from ...backend.moves import FRAME, against_carriers
 from ...backend.rig import Rig
 from .asset import Asset, AssetClip
 from .shots import ShotStream, Tensors
@@ -63,13 +64,6 @@ def _bones_of(asset: Asset) -> tuple[np.ndarray, BonesAtRest]:
     return active, bones_at_rest(asset.rig, active, np.asarray(asset.up))
 
 
-def against_carriers(rig: Rig, active: np.ndarray, pose: np.ndarray) -> np.ndarray:
-    """(T, A, 3, 3) rotations in the carriers' axes of poses (T, J, 4, 4)."""
-    turned, carriers = bone_rotations(pose.astype(np.float64)), rig.carriers[active]
-    above = np.where((carriers >= 0)[:, None, None], turned[:, carriers], np.eye(3))
-    return np.swapaxes(above, -1, -2) @ turned[:, active]
-
-
 def turns_of(rng: np.random.Generator, rig: Rig, active: np.ndarray, clip: AssetClip, count: int) -> np.ndarray:
     """(2, count, A, 3) axis-angles in the carriers' axes around some frame of a clip: since that frame, and in a 24th of a second."""
     frames, every = len(clip.pose), max(1, round(FRAME * clip.fps))
@@ -78,7 +72,7 @@ def turns_of(rng: np.random.Generator, rig: Rig, active: np.ndarray, clip: Asset
     low, high = max(middle - span, 0), min(middle + span + 1, frames)
     begin = rng.integers(low, max(high - every, low + 1), count)
     rows = np.concatenate([[middle], rng.integers(low, high, count), begin, np.minimum(begin + every, frames - 1)])
-    turned = torch.from_numpy(against_carriers(rig, active, clip.pose[rows]))
+    turned = torch.from_numpy(against_carriers(rig, active, bone_rotations(clip.pose[rows].astype(np.float64))))
     since = log_rotation(turned[1 : count + 1] @ turned[:1].transpose(-1, -2))
     step = log_rotation(turned[-count:] @ turned[count + 1 : -count].transpose(-1, -2)) * (FRAME * clip.fps / every)
     return torch.stack([since, step]).numpy()
