@@ -81,6 +81,12 @@ class CaptureProperties(bpy.types.PropertyGroup):
         description="While fitting, draw the rig in the reference's colours and compare it with every frame too; limbs fit better, capturing takes longer",
         default=CaptureSettings.refine,
     )
+    own_actions: bpy.props.BoolProperty(
+        override=OVERRIDABLE,
+        name="Learn from Actions",
+        description="While fitting, expect the rig to move as it does in the file's other actions",
+        default=CaptureSettings.own_actions,
+    )
     contacts: bpy.props.BoolProperty(
         override=OVERRIDABLE, name="Hold Contacts", description="Hold feet that stand still in place", default=CaptureSettings.contacts
     )
@@ -123,6 +129,7 @@ def settings_of(chosen: CaptureProperties, device: str, model: str) -> CaptureSe
         root_travel=chosen.root_travel,
         fit=chosen.fit,
         refine=chosen.refine,
+        own_actions=chosen.own_actions,
         contacts=chosen.contacts,
         smoothing=chosen.smoothing,
         start=chosen.trim_start if chosen.use_trim else None,

@@ -15,6 +15,7 @@ import numpy as np
 from ..backend.errors import CaptureError
 from ..backend.progress import OnProgress, Progress, drain
 from ..backend.settings import CaptureSettings
+from .action_reader import CAPTURED, read_moves
 from .blender_versions import assign_action, assigned_action
 from .control_poser import PosedControls, pose_controls
 from .control_writer import read_rig_or_controls, write_posed
@@ -168,7 +169,9 @@ def prepare(scene: bpy.types.Scene, armature: bpy.types.Object, options: Capture
         frames = options.references or reference_frames(scene, armature)
         references = tuple(read_references(armature, rig, scene, frames, clip, options.start_frame, aligned))
         camera = _camera(scene, armature, clip, options.start_frame, aligned)
-    request = CaptureRequest(rig, clip, camera, references, options.settings, up_of(armature))
+    settings = options.settings
+    moves = read_moves(armature, rig, scene_fps(scene)) if settings.fit and settings.own_actions else ()
+    request = CaptureRequest(rig, clip, camera, references, settings, up_of(armature), moves)
     return Prepared(request, options, tuple(float(frame) for frame in frames), aligned, scene_fps(scene), controls)
 
 
@@ -235,8 +238,11 @@ def _part(steps: Generator[Progress, None, PosedControls], part: int, parts: int
 def _write(armature: bpy.types.Object, prepared: Prepared, motion: Motion, name: str, posed: PosedControls | None) -> WriteResult:
     start, fps = prepared.options.start_frame, prepared.scene_fps
     if posed is not None:
-        return write_posed(armature, posed, start + motion.times * fps, name)
-    return write_motion(armature, prepared.rig, motion, prepared.request.references[0].pose, name=name, start_frame=start, scene_fps=fps)
+        written = write_posed(armature, posed, start + motion.times * fps, name)
+    else:
+        written = write_motion(armature, prepared.rig, motion, prepared.request.references[0].pose, name=name, start_frame=start, scene_fps=fps)
+    written.action[CAPTURED] = extension_version()
+    return written
 
 
 def _controls_report(posed: PosedControls | None) -> dict[str, Any]:

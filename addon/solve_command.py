@@ -15,6 +15,7 @@ from ..backend.errors import CaptureError
 from ..backend.motion import Motion
 from ..backend.progress import OnProgress, Progress
 from ..backend.rig import Rig
+from .action_reader import CAPTURED, read_moves
 from .diagnostics import extension_version, missing_message
 from .keyframe_writer import write_motion
 from .limits_reader import read_limits
@@ -35,7 +36,7 @@ class SolveOptions:
 
     space: what the tracks' axes are, the world's or the armature's. up: their axis against gravity. scale: armature or world units a unit of
     theirs. noise: their expected error as a share of the rig's size, None to tell it from how bones change in length. limits: whether joints keep
-    to the rig's IK limits and Limit Rotation constraints.
+    to the rig's IK limits and Limit Rotation constraints. own_actions: whether to expect the rig to move as in its other actions.
     """
 
     joints: Path
@@ -46,6 +47,7 @@ class SolveOptions:
     scale: float = 1.0
     noise: float | None = None
     limits: bool = False
+    own_actions: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +70,7 @@ def add_arguments(solve: argparse.ArgumentParser) -> None:
     solve.add_argument("--up", choices=("z", "y"), default="z", help="the tracks' axis against gravity (default: z, Blender's)")
     solve.add_argument("--scale", type=float, default=1.0, metavar="FACTOR", help="Blender units in one unit of the tracks (default: 1)")
     solve.add_argument("--noise", type=float, metavar="SHARE", help="expected error as a share of the rig's size (default: told from the tracks)")
+    solve.add_argument("--no-own-actions", action="store_true", help="do not expect the rig to move as it does in its other actions in the file")
     solve.add_argument("--limits", action="store_true", help="keep joints within the rig's IK limits and locks, and local Limit Rotation (default: no)")
 
 
@@ -78,7 +81,8 @@ def options_of(arguments: argparse.Namespace, scene: bpy.types.Scene) -> SolveOp
         raise CaptureError(f"The noise is {arguments.noise:g}. Give a share of the rig's size, such as 0.01.")
     start = float(scene.frame_start) if arguments.start_frame is None else arguments.start_frame
     reference = scene.frame_current + scene.frame_subframe if arguments.reference_frame is None else arguments.reference_frame
-    return SolveOptions(arguments.joints, start, reference, arguments.space, arguments.up, arguments.scale, arguments.noise, arguments.limits)
+    own = not arguments.no_own_actions
+    return SolveOptions(arguments.joints, start, reference, arguments.space, arguments.up, arguments.scale, arguments.noise, arguments.limits, own)
 
 
 def solve_tracks(scene: bpy.types.Scene, armature: bpy.types.Object, options: SolveOptions, on_progress: OnProgress) -> Solved:
@@ -91,7 +95,7 @@ def solve_tracks(scene: bpy.types.Scene, armature: bpy.types.Object, options: So
     from ..backend.inverse_kinematics import IKSettings, solve
     from ..backend.joint_tracks import read_tracks, to_targets
     from ..backend.model.checkpoint import bundled_prior
-        from ..backend.track_quality import sort_tracks, track_noise
+    from ..backend.track_quality import sort_tracks, track_noise
 
     tracks = read_tracks(options.joints)
     rig = read_rig(armature)
@@ -104,11 +108,13 @@ def solve_tracks(scene: bpy.types.Scene, armature: bpy.types.Object, options: So
     noise = options.noise or track_noise(rig, sure)
     limits, disobeyed = read_limits(armature, free) if options.limits else (None, {})
     started = time.perf_counter()
-    habits = Habits(bundled_prior(), np.array(up_of(armature)))
+    moves = read_moves(armature, rig, scene_fps(scene)) if options.own_actions else ()
+    habits = Habits(bundled_prior(), np.array(up_of(armature)), moves)
     solution = solve(free, reference, sure, habits, IKSettings(noise=noise), lambda share: on_progress(Progress("Solving", share)), limits)
     motion = _motion(free, sure, solution.rotations, solution.heads, solution.error)
     fps = scene_fps(scene)
     written = write_motion(armature, free, motion, reference, name=options.joints.stem, start_frame=options.start_frame, scene_fps=fps)
+    written.action[CAPTURED] = extension_version()
     first, last = (options.start_frame + float(t) * fps for t in motion.times[[0, -1]])
     error = solution.error[np.isfinite(solution.error)] / rig.size
     report = {
@@ -117,7 +123,7 @@ def solve_tracks(scene: bpy.types.Scene, armature: bpy.types.Object, options: So
         "frames": {"first": round(first, 3), "last": round(last, 3), "scene_fps": fps},
         "bones": {"keyed": list(written.bones), "with their own location": [rig.names[b] for b in np.flatnonzero(free.carriers != rig.carriers)],
                   "tracks left out": _left_out(rig, targets, sure)},
-        "noise": round(noise, 5), "error": {"mean": float(error.mean()), "largest": float(error.max())},
+        "own_actions": [one.name for one in moves], "noise": round(noise, 5), "error": {"mean": float(error.mean()), "largest": float(error.max())},
         "seconds": round(time.perf_counter() - started, 3),
     }  # fmt: skip
     if limits is not None:

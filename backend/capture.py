@@ -20,6 +20,7 @@ from .finish.honour import honour
 from .finish.smoothing import smooth
 from .kinematics import bone_rotations
 from .motion import Motion
+from .moves import Moves
 from .progress import CancelToken, Progress
 from .reference import Reference
 from .rig import Rig
@@ -42,7 +43,7 @@ class CaptureRequest:
     """All that a capture needs.
 
     camera: of one time (still) or of T times (the clip's frames). references: at least one; aligned ones have a time within the clip.
-    up: (3,) against gravity, armature frame.
+    up: (3,) against gravity, armature frame. moves: what the rig does in actions of its own.
     """
 
     rig: Rig
@@ -51,6 +52,7 @@ class CaptureRequest:
     references: tuple[Reference, ...]
     settings: CaptureSettings = field(default_factory=CaptureSettings)
     up: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    moves: tuple[Moves, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +139,7 @@ def capture(
     report = {
         "device": str(device), "model": request.settings.model, "frames": len(motion), "references": len(request.references),
         "driven_bones": len(body.bones), "expected_error": round(float(np.mean(motion.confidence[:, body.bones])), 4),
-        "calibrated": model.calibration.measured,
+        "calibrated": model.calibration.measured, "own_actions": [one.name for one in request.moves],
     }
     yield Progress("Done", 1.0)
     return CaptureResult(motion, raw, clock.seconds, report)
@@ -275,7 +277,7 @@ def _fitted(
 
     pictures = outward(request.clip, plan.seed, plan.frames)
     seed, compare = plan.seed - plan.frames.start, request.settings.refine
-    habits = Habits(bundled_prior(), np.asarray(request.up))
+    habits = Habits(bundled_prior(), np.asarray(request.up), request.moves)
     steps = fit(request.rig, body, track, habits, seed, compare=compare, pictures=pictures, scale=shrinking(request.clip), settle=settle)
     with one_thread(), closing(steps):  # all the while, for optical flow goes on beside it
         while True:

@@ -8,11 +8,11 @@ the wrong one. So all places where it sees each point are data: a frame's cost, 
   + d^T pace^-1 d / dt^2                                            d from the frame before, with the speed then: as fast as they usually do
 
 over axis-angles e of all bones against their carriers since the reference and one translation; what is usual a network tells from the rig and,
-where it has any, its own actions do (habits.py). The place is the mean of a point's places, each by its chance and by how near it is to where the pose so far puts
-the point (expectation maximisation); a point with none near weighs nothing. The fit starts at the reference and goes outward frame by
-frame: of two like legs the one is taken that moves there. Points of the skin are data as well, where optical flow has carried them. Then
-the rig is drawn as it stands and compared with the frame (likeness.py), first blurred, and then sharply. In the end every bone, and where
-the whole stands, is steadied over time by what each frame knew of it.
+where it has any, its own actions do (habits.py). The place is the mean of a point's places, each by its chance and by how near it is to where
+the pose so far puts the point (expectation maximisation); a point with none near weighs nothing. The fit starts at the reference and goes
+outward frame by frame: of two like legs the one is taken that moves there. Points of the skin are data as well, where optical flow has carried
+them. Then the rig is drawn as it stands and compared with the frame (likeness.py), first blurred, and then sharply. In the end every bone, and
+where the whole stands, is steadied over time by what each frame knew of it.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Habits:
         share = _MOST_SHARE * len(moves) / (len(moves) + _HALF)
         known = torch.from_numpy(np.any([one.keyed[bones] for one in moves], axis=0) if moves else np.zeros(len(bones), bool))
         since, pace = _done(rig, bones, reference, moves)
-        return tuple(Told(said, done, known, share, least) for said, done, least in zip(usual, (since, pace), _OWN_LEAST, strict=True))
+        return Told(usual[0], since, known, share, _OWN_LEAST[0]), Told(usual[1], pace, known, share, _OWN_LEAST[1])
 
 
 def _done(rig: Rig, bones: np.ndarray, reference: np.ndarray, moves: Sequence[Moves]) -> tuple[Tensor, Tensor]:

@@ -13,9 +13,10 @@ FRAME = 1 / 24  # seconds, in which bones' pace is told
 
 @dataclass(frozen=True, eq=False)
 class Moves:
-    """rotations (N, J, 3, 3) of a rig's bones, armature frame, at some times of an action, and a `FRAME` after each, after (N, J, 3, 3); keyed (J,) whether
+    """name: of the action. rotations (N, J, 3, 3): of a rig's bones, armature frame, at some times; after (N, J, 3, 3): a `FRAME` later; keyed (J,): whether
     the action says anything of a bone."""
 
+    name: str
     rotations: np.ndarray
     after: np.ndarray
     keyed: np.ndarray
@@ -23,6 +24,6 @@ class Moves:
 
 def against_carriers(rig: Rig, bones: np.ndarray, rotations: np.ndarray) -> np.ndarray:
     """(T, A, 3, 3) rotations of some bones (A,) in their carriers' axes, of orientations (T, J, 3, 3)."""
-    carriers = rig.carriers[bones]
+    carriers, rotations = rig.carriers[bones], np.asarray(rotations, np.float64)
     above = np.where((carriers >= 0)[:, None, None], rotations[:, carriers], np.eye(3))
     return np.swapaxes(above, -1, -2) @ rotations[:, bones]

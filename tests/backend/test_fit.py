@@ -7,9 +7,9 @@ from mocap_anything.backend.assemble import Track, assemble
 from mocap_anything.backend.body_points import Body
 from mocap_anything.backend.fit import fit
 from mocap_anything.backend.fit_settings import FitSettings
+from mocap_anything.backend.habits import Habits
 from mocap_anything.backend.kinematics import bone_rotations
 from mocap_anything.backend.model.checkpoint import bundled_prior
-from mocap_anything.backend.habits import Habits
 from mocap_anything.backend.rig import Rig
 from mocap_anything.backend.settings import CaptureSettings
 

@@ -10,10 +10,10 @@ import torch
 from mocap_anything.backend import inverse_kinematics as ik
 from mocap_anything.backend.axis_angles import cross_matrix, exp_rotation, inverse_left_jacobian, log_rotation
 from mocap_anything.backend.closed_form import closed_form_motion
+from mocap_anything.backend.habits import Habits
 from mocap_anything.backend.ik_chain import Chain, end_offsets, head_targets
 from mocap_anything.backend.kinematics import pose_along_carriers
 from mocap_anything.backend.model.checkpoint import bundled_prior
-from mocap_anything.backend.habits import Habits
 from mocap_anything.backend.rig import Rig
 from mocap_anything.backend.track_quality import sort_tracks, track_noise
 from mocap_anything.training.metrics import geodesic

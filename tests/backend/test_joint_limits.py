@@ -7,11 +7,11 @@ import pytest
 import torch
 from mocap_anything.backend import inverse_kinematics as ik
 from mocap_anything.backend.axis_angles import exp_rotation, log_rotation
+from mocap_anything.backend.habits import Habits
 from mocap_anything.backend.ik_chain import Chain, end_offsets, head_targets
 from mocap_anything.backend.joint_limits import HELD, ORDERS, SWING, Bounds, JointLimits, clamp_euler, euler_angles, from_euler, from_swing_twist, swing_twist
 from mocap_anything.backend.kinematics import pose_along_carriers
 from mocap_anything.backend.model.checkpoint import bundled_prior
-from mocap_anything.backend.habits import Habits
 from mocap_anything.backend.rig import Rig
 
 FREE = np.inf

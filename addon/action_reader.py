@@ -1,0 +1,105 @@
+"""What a rig does in the file's other actions, read from their curves: no action is assigned, and nothing is evaluated."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Euler, Matrix, Vector
+
+from ..backend.kinematics import bone_rotations, forward
+from ..backend.moves import FRAME, Moves
+from ..backend.rig import Rig
+from .blender_versions import SLOTTED, assigned_action, channels
+from .rotation_modes import channel_of, matrices
+
+log = logging.getLogger(__name__)
+
+CAPTURED = "mocap_anything"  # property of actions that captures and `solve` wrote, from which nothing is to be learned
+_FEWEST_KEYS = 4  # fewer are poses and no motion
+_LEAST_BONES = 0.25  # of those that are driven: actions that key fewer are of a part, such as the face
+_OWN_BONES = 0.9  # of the bones that an action keys: else it is another rig's
+_MOST_TIMES = 32  # that are looked at, an action
+_MOST_ACTIONS = 100
+_REST = {"rotation_quaternion": (1.0, 0.0, 0.0, 0.0), "rotation_axis_angle": (0.0, 0.0, 1.0, 0.0), "rotation_euler": (0.0, 0.0, 0.0)}
+
+Curves = dict[int, dict[int, bpy.types.FCurve]]  # by bone and index
+
+
+def read_moves(armature: bpy.types.Object, rig: Rig, fps: float) -> tuple[Moves, ...]:
+    """Motions of the rig in all actions that key enough of its bones, but the active one, which holds the references, and former captures.
+
+    fps: the scene's. Bones that constraints or controls turn are not told by their own curves: of such rigs nothing is found.
+    """
+    paths = {f'pose.bones["{bpy.utils.escape_identifier(name)}"].{channel_of(armature.pose.bones[name].rotation_mode)}': bone
+             for bone, name in enumerate(rig.names)}  # fmt: skip
+    active, _ = assigned_action(armature)
+    found: list[Moves] = []
+    for action in sorted(bpy.data.actions, key=lambda action: str(action.name)):
+        if action == active or CAPTURED in action or len(found) == _MOST_ACTIONS:
+            continue
+        curves = max((_curves(bag, paths) for bag in _bags(action)), key=len, default={})
+        turned = sum(bool(rig.driven[bone]) for bone in curves)
+        if turned and turned >= _LEAST_BONES * rig.driven.sum() and (moves := _moves(action.name, curves, armature, rig, fps)):
+            found.append(moves)
+    log.info("learned from %d actions how %s moves", len(found), armature.name)
+    return tuple(found)
+
+
+def _bags(action: bpy.types.Action) -> Iterator[Any]:
+    """What holds curves: one for each slot."""
+    yield from (bag for slot in (action.slots if SLOTTED else [None]) if (bag := channels(action, slot)) is not None)
+
+
+def _curves(bag: Any, paths: dict[str, int]) -> Curves:
+    """The rotation curves of the rig's bones; none where the bones are another rig's."""
+    curves: Curves = {}
+    named, strange = set(), set()
+    for curve in bag.fcurves:
+        if curve.data_path.startswith("pose.bones["):
+            bone, _, channel = curve.data_path.rpartition(".")
+            named.add(bone)
+            if curve.data_path in paths:
+                curves.setdefault(paths[curve.data_path], {})[curve.array_index] = curve
+            elif channel in _REST:
+                strange.add(bone)
+    return curves if len(strange) <= (1 - _OWN_BONES) * len(named) else {}
+
+
+def _moves(name: str, curves: Curves, armature: bpy.types.Object, rig: Rig, fps: float) -> Moves | None:
+    """What the curves do at times that are spread over them; None where there are too few keys for a motion."""
+    every = [curve for own in curves.values() for curve in own.values()]
+    step = FRAME * fps
+    first, last = min(curve.range()[0] for curve in every), max(curve.range()[1] for curve in every)
+    if max(len(curve.keyframe_points) for curve in every) < _FEWEST_KEYS or last - first < _FEWEST_KEYS * step:
+        return None
+    frames = np.linspace(first, last - step, int(np.clip((last - first) / step, _FEWEST_KEYS, _MOST_TIMES)))
+    before, after = (_rotations(curves, armature, rig, frames + late) for late in (0.0, step))
+    keyed = np.zeros(len(rig), bool)
+    keyed[list(curves)] = True
+    return Moves(name, before, after, keyed)
+
+
+def _rotations(curves: Curves, armature: bpy.types.Object, rig: Rig, frames: np.ndarray) -> np.ndarray:
+    """(N, J, 3, 3) orientations, armature frame, at frames (N,); bones without curves as at rest."""
+    basis = np.broadcast_to(np.eye(4), (len(frames), len(rig), 4, 4)).copy()
+    for bone, own in curves.items():
+        mode = armature.pose.bones[rig.names[bone]].rotation_mode
+        values = np.tile(_REST[channel_of(mode)], (len(frames), 1))
+        for index, curve in own.items():
+            values[:, index] = [curve.evaluate(float(frame)) for frame in frames]
+        basis[:, bone, :3, :3] = _matrices(values, mode)
+    return bone_rotations(forward(rig, basis)).astype(np.float32)
+
+
+def _matrices(values: np.ndarray, mode: str) -> np.ndarray:
+    """(N, 3, 3) of a rotation channel's values, as Blender reads them."""
+    if mode == "QUATERNION":
+        length = np.linalg.norm(values, axis=1, keepdims=True)
+        return matrices(np.where(length > 0, values / np.where(length > 0, length, 1), _REST["rotation_quaternion"]))
+    if mode == "AXIS_ANGLE":
+        return np.array([Matrix.Rotation(angle, 3, Vector(axis)) if any(axis) else np.eye(3) for angle, *axis in values])
+    return np.array([Euler(value, mode).to_matrix() for value in values])
