@@ -26,7 +26,7 @@ from torch import Tensor
 
 from .assemble import Track
 from .body_points import Body
-from .fit_problem import Before, Problem, Stage, State
+from .fit_problem import Problem, Stage, State
 from .fit_settings import FitSettings
 from .habits import Habits
 from .ik_chain import Chain
@@ -102,7 +102,7 @@ def _outward(problem: Problem, state: State, seed: int, pictures: Iterator[np.nd
             state.angles[part], state.shift[part] = expected, shift
             shot = next(shots, None)
             first = shot if first is None else first
-            before_it = Before(expected, shift, gap)
+            before_it = problem.before(expected, shift, gap)
             posed = problem.pose(state, part)
             comparing = shot is not None and problem.likeness is not None and frame != seed
             for _ in range(settings.looks):

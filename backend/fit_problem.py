@@ -41,11 +41,14 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Before:
-    """What the frame before lets expect: angles (1, A, 3), shift (1, 3), and the seconds since, gap (1,)."""
+    """What the frame before lets expect: angles (1, A, 3), shift (1, 3), the seconds since, gap (1,), and about which angles (3A,) bones are held how
+    firmly (3A, 3A)."""
 
     angles: Tensor
     shift: Tensor
     gap: Tensor
+    usual: Tensor
+    firmness: Tensor
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,10 @@ class Problem:
         rows, slots = np.nonzero(body.mask)
         self.chain = chain_of(rig, body, track.reference.pose, track.times)
         self.places, self.chances, self.rows, self.slots = track.places, track.chances, rows, slots
-        self.since, self.pace = self._usual(habits)
+        self.told, pace = habits.of(rig, self.chain.active, self.chain.reference.numpy())
+        self.spread = self.told.spread(settings.lively, settings.rest)
+        self.firmness = torch.linalg.inv(self.spread)
+        self.pace = torch.linalg.inv(pace.spread(settings.brisk, settings.still))  # (3A, 3A) how firmly bones are held where they are expected
         self.share = torch.from_numpy(body.mask.sum(1)[rows] ** -0.5)  # points of one bone err alike
         self.corner = torch.from_numpy(track.crop.center - np.asarray(track.crop.side)[:, None] / 2)
         self.side = torch.from_numpy(np.asarray(track.crop.side, np.float64))
@@ -103,6 +109,11 @@ class Problem:
         turns = torch.eye(3, dtype=angles.dtype).expand(len(angles), len(self.chain.rig), 3, 3).clone()
         turns[:, self.chain.active] = exp_rotation(angles)
         return self.chain.pose(turns, self.chain.ref_heads + state.shift[part][:, None])
+
+    def before(self, angles: Tensor, shift: Tensor, gap: Tensor) -> Before:
+        """What is expected where the frame before, and how it moved, lets expect angles (1, A, 3) and shift (1, 3) after a gap (1,)."""
+        usual, spread = self.told.near(angles.flatten(), self.spread)
+        return Before(angles, shift, gap, usual, self.firmness if spread is self.spread else torch.linalg.inv(spread))
 
     def look(self, posed: Posed, part: slice) -> tuple[Tensor, Tensor]:
         """Where each point should go, crop units (n, P, 2), from its places near the present pose, and how surely (n, P)."""
@@ -242,20 +253,14 @@ class Problem:
         apart = 1 / settings.recede**2 - 1 / settings.travel**2
         return (torch.eye(3, dtype=ahead.dtype) / settings.travel**2 + apart * ahead[..., None] * ahead[:, None]) / gap[:, None, None] ** 2
 
-    def _usual(self, habits: Habits) -> tuple[Tensor, Tensor]:
-        """(3A, 3A) how firmly bones are held in the reference's pose, and where the frame before was."""
-        settings = self.settings
-        since, pace = habits.of(self.chain.rig, self.chain.active, self.chain.reference.numpy())
-        return since.firmness(settings.lively, settings.rest), pace.firmness(settings.brisk, settings.still)
-
     def _believe(self, normal: Tensor, gradient: Tensor, angles: Tensor, before: Before) -> None:
         """Add what the reference and the frame before say of the angles, whose increments are turns in the carriers' axes."""
         back = log_rotation(exp_rotation(before.angles) @ exp_rotation(angles).transpose(-1, -2))
         change = torch.block_diag(*inverse_left_jacobian(angles)[0])
-        rest = change.T @ self.since
+        rest = change.T @ before.firmness
         self.carried_on = self.pace * (FRAME / float(before.gap)) ** 2
         normal[0, :-3, :-3] += rest @ change + self.carried_on
-        gradient[0, :-3] += self.carried_on @ back.flatten() - rest @ angles.flatten()
+        gradient[0, :-3] += self.carried_on @ back.flatten() - rest @ (angles.flatten() - before.usual)
 
     def _seen(self, points: Tensor, part: slice) -> tuple[Tensor, Tensor]:
         """Where points (n, P, 3) show, crop units (n, P, 2), and how that moves with them (n, P, 2, 3)."""

@@ -15,37 +15,56 @@ from .model.motion_prior import MotionPrior, usual_turns
 from .moves import Moves, against_carriers
 from .rig import Rig
 
-_NEAR = 0.1  # radians (root mean square of the bones) from the reference at which actions count by 1 / e
+_BESIDE = 0.1  # radians (root mean square of the bones) from the reference at which actions count by 1 / e
+_NEAR = 0.2  # radians from what is expected within which an action's poses say how it stands
 _CROSS = 0.95  # of what actions tell of bones that turn together
-_OWN = 4.0  # so many times wider, in variance, the rig may move than in its actions
-_OWN_LEAST = (0.02, 0.006)  # radians besides: since the reference, and in a `FRAME`
-_MOST_SHARE, _HALF = 0.95, 1.0  # how much actions are believed beside the network: most of all, and of how many half of that
+_WIDER = 4.0  # so many times, in variance, the rig may move more than in its actions
+_LEAST = (0.02, 0.006)  # radians besides: since the reference, and in a `FRAME`
+_MOST, _HALF = 0.97, 1.0  # how much actions are believed beside the network: most of all, and of how many half of that
+_NEAREST = 256  # poses of actions that are asked for one frame
 
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """What is known of A bones' axis-angles: covariances by the network, usual (A, 3, 3), and by the rig's actions, done (3A, 3A), of those bones
-    that actions key, known (A,), with a share that these have in what is believed; least: radians that bones turn beyond their actions."""
+    """What is known of A bones' axis-angles: covariances by the network, usual (A, 3, 3), and what the rig's actions did, turns (N, 3A) with weights (N,),
+    of those bones that they key, known (A,), with a share that these have in what is believed; least: radians that bones turn beyond their actions."""
 
     usual: Tensor
-    done: Tensor
+    turns: Tensor
+    weights: Tensor
     known: Tensor
     share: float
     least: float
 
-    def firmness(self, times: float, least: float) -> Tensor:
-        """(3A, 3A) how firmly bones are held: the inverse of the covariance, in which the network's is taken to be so many times wider (in variance),
-        and radians besides."""
+    def spread(self, times: float, least: float) -> Tensor:
+        """(3A, 3A) covariance of the turns, in which the network's is taken to be so many times wider (in variance), and radians besides."""
         if not len(self.usual):  # then nothing turns
             return torch.zeros(0, 0, dtype=torch.float64)
-        eye = torch.eye(3, dtype=self.usual.dtype)
-        wide = torch.block_diag(*(times * (self.usual + least**2 * eye)))
-        if self.share > 0:
-            own = _OWN * (self.done + torch.block_diag(*(self.known.to(self.usual)[:, None, None] * self.least**2 * eye)))
-            strange = (~self.known).repeat_interleave(3)
-            own += wide * strange[:, None]  # of what no action keys the network alone speaks
-            wide = (1 - self.share) * wide + self.share * own
-        return torch.linalg.inv(wide)
+        wide = torch.block_diag(*(times * (self.usual + least**2 * torch.eye(3, dtype=self.usual.dtype))))
+        if self.share == 0:
+            return wide
+        strange = (~self.known).repeat_interleave(3)  # of what no action keys the network alone speaks
+        return (1 - self.share) * wide + self.share * (self._own(self.turns, self.weights) + wide * strange[:, None])
+
+    def near(self, expected: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (3A,) and covariance (3A, 3A) of the turns where (3A,) are expected: as in those poses of actions that are near, else as `spread` says."""
+        if self.share == 0:
+            return torch.zeros_like(expected), spread
+        far = (self.turns - expected * self.known.repeat_interleave(3)).square().sum(1) / self.known.sum()
+        likely, index = (self.weights.log() - far / (2 * _NEAR**2)).topk(min(_NEAREST, len(far)))
+        weights, turns = torch.softmax(likely, 0), self.turns[index]
+        mean = weights @ turns
+        strange = (~self.known).repeat_interleave(3)
+        own = self._own(turns - mean, weights) + spread * strange[:, None] * strange
+        between = self.share * (1 - self.share) * mean[:, None] * mean  # the mean of both is between theirs
+        return self.share * mean, (1 - self.share) * spread + self.share * own + between
+
+    def _own(self, turns: Tensor, weights: Tensor) -> Tensor:
+        """(3A, 3A) what turns (N, 3A) with weights (N,) tell: bones with each other a little less than they were, and all a little wider."""
+        moment = (turns * weights[:, None]).T @ turns
+        alone = torch.block_diag(*torch.ones(len(self.known), 3, 3, dtype=moment.dtype))
+        slack = torch.diag(self.known.repeat_interleave(3) * self.least**2)
+        return _WIDER * (moment * (_CROSS + (1 - _CROSS) * alone) + slack)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,32 +80,21 @@ class Habits:
         nothing = torch.zeros(0, 3, 3, dtype=torch.float64)
         usual = usual_turns(self.prior, bones_at_rest(rig, bones, self.up)) if len(bones) else (nothing, nothing)
         moves = [one for one in self.moves if one.keyed[bones].any()]
-        share = _MOST_SHARE * len(moves) / (len(moves) + _HALF)
         known = torch.from_numpy(np.any([one.keyed[bones] for one in moves], axis=0) if moves else np.zeros(len(bones), bool))
-        since, pace = _done(rig, bones, reference, moves)
-        return Told(usual[0], since, known, share, _OWN_LEAST[0]), Told(usual[1], pace, known, share, _OWN_LEAST[1])
+        share = _MOST * len(moves) / (len(moves) + _HALF)
+        since, pace, weights = _done(rig, bones, reference, moves)
+        return Told(usual[0], since, weights, known, share, _LEAST[0]), Told(usual[1], pace, weights, known, share, _LEAST[1])
 
 
-def _done(rig: Rig, bones: np.ndarray, reference: np.ndarray, moves: Sequence[Moves]) -> tuple[Tensor, Tensor]:
-    """(3A, 3A) second moments of axis-angles in actions, those that come near the reference's pose first: since the reference, and in a `FRAME`."""
-    since, pace = (torch.zeros(3 * len(bones), 3 * len(bones), dtype=torch.float64) for _ in range(2))
+def _done(rig: Rig, bones: np.ndarray, reference: np.ndarray, moves: Sequence[Moves]) -> tuple[Tensor, Tensor, Tensor]:
+    """(N, 3A) axis-angles in actions, since the reference and in a `FRAME`, and (N,) weights of one in all: actions that come near the reference first."""
     stood = torch.from_numpy(against_carriers(rig, bones, reference[None]))
-    total = 0.0
+    since, pace, weights = (torch.zeros(0, width, dtype=torch.float64) for width in (3 * len(bones), 3 * len(bones), 1))
     for one in moves:
         before, after = (torch.from_numpy(against_carriers(rig, bones, rotations)) for rotations in (one.rotations, one.after))
         keyed = torch.from_numpy(one.keyed[bones]).to(before)[:, None]
         away = log_rotation(before @ stood.transpose(-1, -2)) * keyed
-        off = away.square().sum((-1, -2)) / keyed.sum()
-        weight = float(torch.exp(-off.min().sqrt() / _NEAR))
-        since += weight * _moment(away)
-        pace += weight * _moment(log_rotation(after @ before.transpose(-1, -2)) * keyed)
-        total += weight
-    return (since / total, pace / total) if total else (since, pace)
-
-
-def _moment(turns: Tensor) -> Tensor:
-    """(3A, 3A) second moment of turns (N, A, 3), bones with each other a little less than they were."""
-    flat = turns.flatten(1)
-    moment = flat.T @ flat / len(flat)
-    own = torch.block_diag(*torch.ones(turns.shape[1], 3, 3, dtype=moment.dtype))
-    return moment * (_CROSS + (1 - _CROSS) * own)
+        nearest = (away.square().sum((-1, -2)) / keyed.sum()).min().sqrt()
+        since, pace = torch.cat([since, away.flatten(1)]), torch.cat([pace, (log_rotation(after @ before.transpose(-1, -2)) * keyed).flatten(1)])
+        weights = torch.cat([weights, (torch.exp(-nearest / _BESIDE) / len(away)).expand(len(away), 1)])
+    return since, pace, weights[:, 0] / weights.sum()

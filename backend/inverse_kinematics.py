@@ -93,7 +93,7 @@ def solve(
     if bounds:
         state.angles = bounds.project(state.angles)
     closed, known = state.angles.clone(), []
-    pull = habits.of(rig, chain.active, chain.reference.numpy())[0].firmness(settings.lively, settings.anyway)
+    pull = torch.linalg.inv(habits.of(rig, chain.active, chain.reference.numpy())[0].spread(settings.lively, settings.anyway))
     frames = max(1, _CHUNK // max(1, 9 * len(chain.bones) * (len(chain.active) + 1)))
     for step in range(settings.iterations):
         beside, hurry = _neighbours(state.angles, torch.from_numpy(np.asarray(targets.times, np.float64)), settings)

@@ -47,7 +47,7 @@ def test_bones_that_turned_together_are_expected_to(chain):
     turns[:, 0, 0], turns[:, 1, 0] = angle, -angle
     actions = tuple(moved(rig, bones, reference, turns) for _ in range(5))
     for told, scale in zip(Habits(bundled_prior(), UP, actions).of(rig, bones, reference), (1.0, 1.4), strict=True):
-        firm = told.firmness(5.0, 0.08)
+        firm = torch.linalg.inv(told.spread(5.0, 0.08))
         torch.testing.assert_close(firm, firm.T)
         assert torch.linalg.eigvalsh(firm).min() > 0
         a, still = 0.4 * scale, (0.0, 0.0, 0.0)
@@ -61,8 +61,11 @@ def test_without_actions_the_network_speaks_alone(chain):
     rig, bones, reference = chain
     since, pace = Habits(bundled_prior(), UP).of(rig, bones, reference)
     for told in (since, pace):
-        expected = torch.linalg.inv(5.0 * (told.usual + 0.08**2 * torch.eye(3)))
-        torch.testing.assert_close(told.firmness(5.0, 0.08), torch.block_diag(*expected))
+        spread = told.spread(5.0, 0.08)
+        torch.testing.assert_close(spread, torch.block_diag(*(5.0 * (told.usual + 0.08**2 * torch.eye(3)))))
+        mean, near = told.near(torch.full((9,), 0.3, dtype=torch.float64), spread)
+        assert not mean.any()
+        torch.testing.assert_close(near, spread)
 
 
 def test_bones_that_no_action_keys_are_the_networks(chain):
@@ -70,18 +73,24 @@ def test_bones_that_no_action_keys_are_the_networks(chain):
     keyed = np.ones(len(rig), bool)
     keyed[bones[2]] = False
     action = moved(rig, bones, reference, np.random.default_rng(1).normal(0, 0.3, (20, 3, 3)), keyed)
-    alone = Habits(bundled_prior(), UP).of(rig, bones, reference)[0].firmness(5.0, 0.08)
-    beside = Habits(bundled_prior(), UP, (action,)).of(rig, bones, reference)[0].firmness(5.0, 0.08)
-    torch.testing.assert_close(beside[6:, 6:], alone[6:, 6:])
-    assert not torch.allclose(beside[:6, :6], alone[:6, :6])
+    alone = Habits(bundled_prior(), UP).of(rig, bones, reference)[0].spread(5.0, 0.08)
+    told = Habits(bundled_prior(), UP, (action,)).of(rig, bones, reference)[0]
+    beside = told.spread(5.0, 0.08)
+    mean, near = told.near(torch.full((9,), 0.3, dtype=torch.float64), beside)
+    for found in (beside, near):
+        torch.testing.assert_close(found[6:, 6:], alone[6:, 6:])
+        assert not found[:6, 6:].any()
+        assert not torch.allclose(found[:6, :6], alone[:6, :6])
+    assert mean[:6].any()
+    assert not mean[6:].any()
 
 
 def test_more_actions_are_believed_more(chain):
     rig, bones, reference = chain
     rng = np.random.default_rng(2)
     actions = tuple(moved(rig, bones, reference, rng.normal(0, 0.3, (20, 3, 3)) * [1, 0, 0]) for _ in range(8))
-    across = [cost(Habits(bundled_prior(), UP, actions[:count]).of(rig, bones, reference)[0].firmness(5.0, 0.08), (0, 0.5, 0), (0, 0, 0), (0, 0, 0))
-              for count in (0, 1, 3, 8)]  # fmt: skip
+    tells = [Habits(bundled_prior(), UP, actions[:count]).of(rig, bones, reference)[0].spread(5.0, 0.08) for count in (0, 1, 3, 8)]
+    across = [cost(torch.linalg.inv(told), (0, 0.5, 0), (0, 0, 0), (0, 0, 0)) for told in tells]
     assert across == sorted(across)
 
 
@@ -90,5 +99,10 @@ def test_actions_that_come_near_the_reference_count_most(chain):
     rng = np.random.default_rng(3)
     near = moved(rig, bones, reference, rng.normal(0, 0.3, (20, 3, 3)) * [1, 0, 0] * np.linspace(0, 1, 20)[:, None, None])
     far = moved(rig, bones, reference, 1.5 + rng.normal(0, 0.3, (20, 3, 3)) * [0, 1, 0])
-    habits = Habits(bundled_prior(), UP, (near, far)).of(rig, bones, reference)[0]
-    assert float(torch.diag(habits.done)[1]) < 1e-3
+    told = Habits(bundled_prior(), UP, (near, far)).of(rig, bones, reference)[0]
+    assert told.weights[:19].sum() > 0.99
+    # where the far one is expected, its poses say how the rig stands there
+    spread = told.spread(5.0, 0.08)
+    mean, _ = told.near(torch.full((9,), 1.5, dtype=torch.float64), spread)
+    assert mean.mean() > 0.9
+    assert told.near(torch.zeros(9, dtype=torch.float64), spread)[0].abs().max() < 0.2
