@@ -19,7 +19,7 @@ UP = np.array([0.0, 0, 1])
 @pytest.fixture(scope="module")
 def chain() -> tuple[Rig, np.ndarray, np.ndarray]:
     rig = make_creature(np.random.default_rng(5), "snake", frames=2).rig
-    return rig, np.flatnonzero(rig.driven)[:3], bone_rotations(rig.rest)
+    return rig, np.flatnonzero(rig.driven)[1:4], bone_rotations(rig.rest)
 
 
 def moved(rig: Rig, bones: np.ndarray, reference: np.ndarray, turns: np.ndarray, keyed: np.ndarray | None = None) -> Moves:
@@ -106,3 +106,13 @@ def test_actions_that_come_near_the_reference_count_most(chain):
     mean, _ = told.near(torch.full((9,), 1.5, dtype=torch.float64), spread)
     assert mean.mean() > 0.9
     assert told.near(torch.zeros(9, dtype=torch.float64), spread)[0].abs().max() < 0.2
+
+
+def test_where_the_whole_turns_is_not_learned(chain):
+    rig, bones, reference = chain
+    bones = np.array([0, *bones])
+    assert rig.carriers[0] < 0
+    action = moved(rig, bones, reference, np.random.default_rng(4).normal(0, 0.3, (20, 4, 3)))
+    told, alone = (Habits(bundled_prior(), UP, moves).of(rig, bones, reference)[0] for moves in ((action,), ()))
+    assert told.known.tolist() == [False, True, True, True]
+    torch.testing.assert_close(told.spread(5.0, 0.08)[:3, :3], alone.spread(5.0, 0.08)[:3, :3])
