@@ -18,7 +18,7 @@ from typing import Any
 import bpy
 
 from ..addon.blender_versions import SLOTTED, channels
-from .cases import FPS, Truth
+from .cases import FPS, Truth, plain
 from .data.bake import actions_of
 from .data.import_rig import import_file, main_armature
 
@@ -56,11 +56,6 @@ def _stretch(action: bpy.types.Action, times: float) -> None:
                 for place in (point.co, point.handle_left, point.handle_right):
                     place.x *= times
             curve.update()
-
-
-def plain(name: str) -> str:
-    """A clip's name without its armature's before it and a number behind it: the same motion may be there twice."""
-    return name.rpartition("|")[2].split(".")[0].lower()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -85,6 +85,11 @@ def group_of(rig: Rig, clip: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def plain(name: str) -> str:
+    """A clip's name without its armature's before it and a number behind it: the same motion may be there twice."""
+    return name.rpartition("|")[2].split(".")[0].lower()
+
+
 def motion_amount(rig: Rig, pose: np.ndarray) -> float:
     """Mean over time of the angle in degrees of moving bones from the middle frame: how wrong it would be to hold that pose."""
     local = parent_local(rig, pose)

@@ -12,12 +12,14 @@ from ..backend.habits import Habits
 from ..backend.ik_chain import Targets, head_targets
 from ..backend.inverse_kinematics import IKSettings, solve
 from ..backend.joint_limits import JointLimits
-from ..backend.kinematics import pose_along_carriers
+from ..backend.kinematics import bone_rotations, pose_along_carriers
 from ..backend.model.checkpoint import bundled_prior
 from ..backend.model.config import SURFACE_POINTS
+from ..backend.moves import FRAME, Moves
 from ..backend.rig import Rig
 from ..backend.track_quality import sort_tracks, track_noise
-from .data.asset import Asset
+from .cases import plain
+from .data.asset import Asset, AssetClip
 from .takes import Take
 
 Method = Callable[[Take], np.ndarray]
@@ -36,9 +38,18 @@ def hold(take: Take) -> np.ndarray:
     return np.broadcast_to(take.reference_pose, take.pose.shape)
 
 
-def habits_of(take: Take) -> Habits:
-    """How its rig's bones usually turn, by the bundled prior."""
-    return Habits(bundled_prior(), np.asarray(take.asset.up))
+def habits_of(take: Take, own: bool = False) -> Habits:
+    """How its rig's bones usually turn, by the bundled prior, and by the rig's other clips, as if they were in the animator's file, if `own`."""
+    others = [clip for clip in take.asset.clips if own and plain(clip.name) != plain(take.clip.name)]
+    moves = (moves_in(clip, len(take.asset.rig)) for clip in others)
+    return Habits(bundled_prior(), np.asarray(take.asset.up), tuple(one for one in moves if len(one.rotations)))
+
+
+def moves_in(clip: AssetClip, bones: int) -> Moves:
+    """What a rig of so many bones does in a clip, all of them."""
+    step = max(1, round(FRAME * clip.fps))
+    rotations = bone_rotations(clip.pose.astype(np.float64))
+    return Moves(clip.name, rotations[:-step], rotations[step:], np.ones(bones, bool))
 
 
 def noisy_heads(take: Take, noise: float) -> np.ndarray:
@@ -59,20 +70,22 @@ def closed_form(noise: float = 0.0) -> Method:
     return run
 
 
-def inverse_kinematics(noise: float = 0.0, limits_of: Callable[[Asset, Rig], JointLimits] | None = None) -> Method:
-    """The solver of `solve` on true heads with noise (share of the size), which it has to find out itself; within limits where there are any."""
+def inverse_kinematics(noise: float = 0.0, limits_of: Callable[[Asset, Rig], JointLimits] | None = None, own: bool = False) -> Method:
+    """The solver of `solve` on true heads with noise (share of the size), which it has to find out itself; within limits where there are any. own: as
+    `habits_of` has it."""
 
     def run(take: Take) -> np.ndarray:
         rig, sure = sort_tracks(take.asset.rig, head_targets(take.asset.rig, noisy_heads(take, noise), take.times), take.reference_pose)
         limits = limits_of(take.asset, rig) if limits_of else None
-        found = solve(rig, take.reference_pose, sure, habits_of(take), IKSettings(noise=track_noise(rig, sure)), limits=limits)
+        found = solve(rig, take.reference_pose, sure, habits_of(take, own), IKSettings(noise=track_noise(rig, sure)), limits=limits)
         return posed(found.rotations, found.heads)
 
     return run
 
 
-def inverse_kinematics_of_points(noise: float = 0.0) -> Method:
-    """The solver on all points that the network has of a bone, true ones with noise of a size (share of the rig's) that it is told: what pose2rot has."""
+def inverse_kinematics_of_points(noise: float = 0.0, own: bool = False) -> Method:
+    """The solver on all points that the network has of a bone, true ones with noise of a size (share of the rig's) that it is told: what pose2rot has.
+    own: as `habits_of` has it."""
 
     def run(take: Take) -> np.ndarray:
         rig = take.asset.rig
@@ -81,7 +94,7 @@ def inverse_kinematics_of_points(noise: float = 0.0) -> Method:
         points = body.points(take.pose)[:, rows, slots]
         points = points + np.random.default_rng(int(take.group, 16) % 2**32).normal(size=points.shape) * noise * rig.size
         targets = Targets(body.bones[rows], body.offsets[rows, slots], points, take.times)
-        found = solve(rig, take.reference_pose, targets, habits_of(take), IKSettings(noise=max(noise, IKSettings.noise)))
+        found = solve(rig, take.reference_pose, targets, habits_of(take, own), IKSettings(noise=max(noise, IKSettings.noise)))
         return posed(found.rotations, found.heads)
 
     return run

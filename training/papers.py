@@ -109,6 +109,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--noise", type=float, nargs="*", default=[0.0], help="errors of the true joints that closed form and IK see, shares of the size")
     parser.add_argument("--limits", action="store_true", help="also IK within the ranges that the joints keep to in clips that are not held out")
     parser.add_argument("--points", action="store_true", help="also IK from all points of a bone, the surface's too, as pose2rot has them")
+    parser.add_argument("--own-actions", action="store_true", help="also IK that knows the rig's other clips, as if they were actions in its file")
     parser.add_argument("--model", help="also V2: a bundled model's name or a .safetensors file")
     parser.add_argument("--capture", action="store_true", help="with --model, also whole captures, of videos of the same motions")
     parser.add_argument("--v1", type=Path, help="also V1, from the true and from the predicted mesh: a model that `train --model v1` wrote")
@@ -123,6 +124,10 @@ def main(argv: list[str] | None = None) -> int:
         chosen |= {f"closed form, joints{suffix}": methods.closed_form(noise), f"IK, joints{suffix}": methods.inverse_kinematics(noise)}
         if args.points:
             chosen[f"IK, joints and surface points{suffix}"] = methods.inverse_kinematics_of_points(noise)
+        if args.own_actions:
+            chosen[f"IK, joints, own actions{suffix}"] = methods.inverse_kinematics(noise, own=True)
+            if args.points:
+                chosen[f"IK, joints and surface points, own actions{suffix}"] = methods.inverse_kinematics_of_points(noise, own=True)
     if args.capture and args.model is None:
         parser.error("--capture needs --model")
     if args.triposg and args.v1 is None:

@@ -10,9 +10,10 @@ import bpy
 import numpy as np
 import pytest
 from mathutils import Quaternion, Vector
+from mocap_anything.addon.action_reader import read_moves
 from mocap_anything.addon.rig_reader import read_rig
 from mocap_anything.backend.rig import Rig
-from mocap_anything.training import cases
+from mocap_anything.training import case_actions, cases
 
 
 def chain(count: int) -> Rig:
@@ -164,3 +165,28 @@ def _assert_in_picture(scene: bpy.types.Scene, armature: bpy.types.Object, truth
 def test_held_out_clips_of_training_rigs_alone_are_filmed(library: Path, tmp_path: Path) -> None:
     assert cases.main([str(library), str(tmp_path / "cases"), "--split", "seen"]) == 0
     assert not list((tmp_path / "cases").glob("*/truth.npz"))  # its only clip is for training
+
+
+def test_cases_get_the_rigs_other_actions_at_their_own_pace(library: Path, tmp_path: Path) -> None:
+    place = library / "arm" / "arm.blend"
+    bpy.ops.wm.open_mainfile(filepath=str(place))
+    wave = bpy.data.actions["wave"]
+    for name in ("Arm|Wave.001", "nod"):  # the filmed one under another name, and another one
+        copy = wave.copy()
+        copy.name, copy.use_fake_user = name, True
+    bpy.ops.wm.save_as_mainfile(filepath=str(place))
+    bpy.data.objects["Arm"].animation_data_clear()
+    for action in list(bpy.data.actions):
+        bpy.data.actions.remove(action)
+    bpy.context.scene.render.fps = 24
+    folder = tmp_path / "cases" / "arm"
+    folder.mkdir(parents=True)
+    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "rig.blend"))
+    cases.Truth("arm", "unseen", "wave", "x", ("bone0", "bone1", "bone2"), np.tile(np.eye(4), (2, 3, 1, 1)), 0, np.array([0.0, 0, 1])).save(folder / "truth.npz")
+    assert case_actions.main([str(library), str(tmp_path / "cases"), str(tmp_path / "out")]) == 0
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "out" / "arm" / "rig.blend"))
+    assert [action.name for action in bpy.data.actions] == ["nod"]
+    assert tuple(bpy.data.actions["nod"].frame_range) == pytest.approx((0, 48))
+    armature = bpy.data.objects["Arm"]
+    (moves,) = read_moves(armature, read_rig(armature), 24.0)
+    assert np.trace(moves.rotations[:, 1], axis1=-2, axis2=-1).min() < 2.9
