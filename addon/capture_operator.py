@@ -175,8 +175,9 @@ def _go_on(steps: Generator[Progress, None, Captured], job: CaptureJob) -> Captu
 
 
 def _summary(report: dict[str, Any]) -> str:
-    driven = sum(bone["driven"] for bone in report["bones"])
-    return f"{report['frames']['captured']} frames on {driven} bones in {sum(report['seconds'].values()):.0f} s"
+    driven, learned = sum(bone["driven"] for bone in report["bones"]), len(report["capture"]["own_actions"])
+    said = f", learned from {learned} action{'s' * (learned > 1)}" if learned else ""
+    return f"{report['frames']['captured']} frames on {driven} bones in {sum(report['seconds'].values()):.0f} s{said}"
 
 
 def _redraw(context: bpy.types.Context) -> None:

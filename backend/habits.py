@@ -90,12 +90,14 @@ class Habits:
 def _done(rig: Rig, bones: np.ndarray, reference: np.ndarray, moves: Sequence[tuple[Moves, np.ndarray]]) -> tuple[Tensor, Tensor, Tensor]:
     """(N, 3A) axis-angles in actions, since the reference and in a `FRAME`, and (N,) weights of one in all: actions that come near the reference first."""
     stood = torch.from_numpy(against_carriers(rig, bones, reference[None]))
-    since, pace, weights = (torch.zeros(0, width, dtype=torch.float64) for width in (3 * len(bones), 3 * len(bones), 1))
+    nothing = torch.zeros(0, 3 * len(bones), dtype=torch.float64)
+    found = [(nothing, nothing, torch.zeros(0, dtype=torch.float64))]
     for one, told in moves:
         before, after = (torch.from_numpy(against_carriers(rig, bones, rotations)) for rotations in (one.rotations, one.after))
         keyed = torch.from_numpy(told).to(before)[:, None]
         away = log_rotation(before @ stood.transpose(-1, -2)) * keyed
         nearest = (away.square().sum((-1, -2)) / keyed.sum()).min().sqrt()
-        since, pace = torch.cat([since, away.flatten(1)]), torch.cat([pace, (log_rotation(after @ before.transpose(-1, -2)) * keyed).flatten(1)])
-        weights = torch.cat([weights, (torch.exp(-nearest / _BESIDE) / len(away)).expand(len(away), 1)])
-    return since, pace, weights[:, 0] / weights.sum()
+        gone = log_rotation(after @ before.transpose(-1, -2)) * keyed
+        found.append((away.flatten(1), gone.flatten(1), (torch.exp(-nearest / _BESIDE) / len(away)).expand(len(away))))
+    since, pace, weights = (torch.cat(column) for column in zip(*found, strict=True))
+    return since, pace, weights / weights.sum()

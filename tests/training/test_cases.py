@@ -182,7 +182,8 @@ def test_cases_get_the_rigs_other_actions_at_their_own_pace(library: Path, tmp_p
     folder = tmp_path / "cases" / "arm"
     folder.mkdir(parents=True)
     bpy.ops.wm.save_as_mainfile(filepath=str(folder / "rig.blend"))
-    cases.Truth("arm", "unseen", "wave", "x", ("bone0", "bone1", "bone2"), np.tile(np.eye(4), (2, 3, 1, 1)), 0, np.array([0.0, 0, 1])).save(folder / "truth.npz")
+    truth = cases.Truth("arm", "unseen", "wave", "x", ("bone0", "bone1", "bone2"), np.tile(np.eye(4), (2, 3, 1, 1)), 0, np.array([0.0, 0, 1]))
+    truth.save(folder / "truth.npz")
     assert case_actions.main([str(library), str(tmp_path / "cases"), str(tmp_path / "out")]) == 0
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "out" / "arm" / "rig.blend"))
     assert [action.name for action in bpy.data.actions] == ["nod"]
