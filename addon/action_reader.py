@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import bpy
@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 
 CAPTURED = "mocap_anything"  # property of actions that captures and `solve` wrote, from which nothing is to be learned
 _FEWEST_KEYS = 4  # fewer are poses and no motion
-_LEAST_BONES = 0.25  # of those that are driven: actions that key fewer are of a part, such as the face
-_OWN_BONES = 0.9  # of the bones that an action keys: else it is another rig's
+LEAST_BONES = 0.25  # of those that are driven: actions that key fewer are of a part, such as the face
+OWN_BONES = 0.9  # of the bones that an action keys: else it is another rig's
 _MOST_TIMES = 32  # that are looked at, an action
 _MOST_ACTIONS = 100
 _REST = {"rotation_quaternion": (1.0, 0.0, 0.0, 0.0), "rotation_axis_angle": (0.0, 0.0, 1.0, 0.0), "rotation_euler": (0.0, 0.0, 0.0)}
@@ -30,26 +30,31 @@ Curves = dict[int, dict[int, bpy.types.FCurve]]  # by bone and index
 
 
 def read_moves(armature: bpy.types.Object, rig: Rig, fps: float) -> tuple[Moves, ...]:
-    """Motions of the rig in all actions that key enough of its bones, but the active one, which holds the references, and former captures.
+    """Motions of the rig in all other actions that key enough of its bones.
 
-    fps: the scene's. Bones that constraints or controls turn are not told by their own curves: of such rigs nothing is found.
+    fps: the scene's. Bones that constraints or controls turn are not told by their own curves (see action_player.py).
     """
     paths = {f'pose.bones["{bpy.utils.escape_identifier(name)}"].{channel_of(armature.pose.bones[name].rotation_mode)}': bone
              for bone, name in enumerate(rig.names)}  # fmt: skip
-    active, _ = assigned_action(armature)
     found: list[Moves] = []
-    for action in sorted(bpy.data.actions, key=lambda action: str(action.name)):
-        if action == active or CAPTURED in action or len(found) == _MOST_ACTIONS:
-            continue
-        curves = max((_curves(bag, paths) for bag in _bags(action)), key=len, default={})
+    for action in other_actions(armature):
+        curves = max((_curves(bag, paths) for bag in bags_of(action)), key=len, default={})
         turned = sum(bool(rig.driven[bone]) for bone in curves)
-        if turned and turned >= _LEAST_BONES * rig.driven.sum() and (moves := _moves(action.name, curves, armature, rig, fps)):
+        if turned and turned >= LEAST_BONES * rig.driven.sum() and (moves := _moves(action.name, curves, armature, rig, fps)):
             found.append(moves)
+        if len(found) == _MOST_ACTIONS:
+            break
     log.info("learned from %d actions how %s moves", len(found), armature.name)
     return tuple(found)
 
 
-def _bags(action: bpy.types.Action) -> Iterator[Any]:
+def other_actions(armature: bpy.types.Object) -> Iterator[bpy.types.Action]:
+    """All actions of the file but the active one, which holds the references, and former captures, by name."""
+    active, _ = assigned_action(armature)
+    yield from (action for action in sorted(bpy.data.actions, key=lambda action: str(action.name)) if action != active and CAPTURED not in action)
+
+
+def bags_of(action: bpy.types.Action) -> Iterator[Any]:
     """What holds curves: one for each slot."""
     yield from (bag for slot in (action.slots if SLOTTED else [None]) if (bag := channels(action, slot)) is not None)
 
@@ -66,18 +71,24 @@ def _curves(bag: Any, paths: dict[str, int]) -> Curves:
                 curves.setdefault(paths[curve.data_path], {})[curve.array_index] = curve
             elif channel in _REST:
                 strange.add(bone)
-    return curves if len(strange) <= (1 - _OWN_BONES) * len(named) else {}
+    return curves if len(strange) <= (1 - OWN_BONES) * len(named) else {}
+
+
+def times_of(curves: Sequence[bpy.types.FCurve], fps: float, most: int) -> np.ndarray | None:
+    """(N,) frames spread over curves, each with a `FRAME` after it; None where there are too few keys for a motion."""
+    step = FRAME * fps
+    first, last = min(curve.range()[0] for curve in curves), max(curve.range()[1] for curve in curves)
+    if max(len(curve.keyframe_points) for curve in curves) < _FEWEST_KEYS or last - first < _FEWEST_KEYS * step:
+        return None
+    return np.linspace(first, last - step, int(np.clip((last - first) / step, _FEWEST_KEYS, most)))
 
 
 def _moves(name: str, curves: Curves, armature: bpy.types.Object, rig: Rig, fps: float) -> Moves | None:
     """What the curves do at times that are spread over them; None where there are too few keys for a motion."""
-    every = [curve for own in curves.values() for curve in own.values()]
-    step = FRAME * fps
-    first, last = min(curve.range()[0] for curve in every), max(curve.range()[1] for curve in every)
-    if max(len(curve.keyframe_points) for curve in every) < _FEWEST_KEYS or last - first < _FEWEST_KEYS * step:
+    frames = times_of([curve for own in curves.values() for curve in own.values()], fps, _MOST_TIMES)
+    if frames is None:
         return None
-    frames = np.linspace(first, last - step, int(np.clip((last - first) / step, _FEWEST_KEYS, _MOST_TIMES)))
-    before, after = (_rotations(curves, armature, rig, frames + late) for late in (0.0, step))
+    before, after = (_rotations(curves, armature, rig, frames + late) for late in (0.0, FRAME * fps))
     keyed = np.zeros(len(rig), bool)
     keyed[list(curves)] = True
     return Moves(name, before, after, keyed)

@@ -18,10 +18,10 @@ _RIGID = 0.05  # share of the probe that a bone may differ from it and still cou
 SWING = 0.9  # a bone that takes a control's direction but not its twist
 TWIST = 0.7  # a bone that takes a control's twist about the bone's own length
 _STILL = 0.02  # share of the probe below which a bone does not follow
-_CHANNELS = ("location", "rotation_quaternion", "rotation_axis_angle", "rotation_euler", "scale")
+POSE_CHANNELS = ("location", "rotation_quaternion", "rotation_axis_angle", "rotation_euler", "scale")
 # what Rigify and others call the property that chooses between IK and FK
 FK, IK = 1.0, 0.0
-_SWITCHES = ("IK_FK",)
+SWITCHES = ("IK_FK",)
 
 
 @contextmanager
@@ -30,9 +30,9 @@ def posing(armature: bpy.types.Object) -> Iterator[None]:
     action, slot = assigned_action(armature)
     data = armature.animation_data
     tracks = [(track, track.mute) for track in data.nla_tracks] if data is not None else []
-    poses = {bone.name: {channel: tuple(getattr(bone, channel)) for channel in _CHANNELS} for bone in armature.pose.bones}
+    poses = {bone.name: {channel: tuple(getattr(bone, channel)) for channel in POSE_CHANNELS} for bone in armature.pose.bones}
     influences = [(constraint, constraint.influence) for bone in armature.pose.bones for constraint in bone.constraints]
-    properties = {(bone.name, key): bone[key] for bone in armature.pose.bones for key in _SWITCHES if key in bone}
+    properties = {(bone.name, key): bone[key] for bone in armature.pose.bones for key in SWITCHES if key in bone}
     try:
         if action is not None:
             assign_action(armature, None, None)
@@ -65,7 +65,7 @@ def evaluated_bones(armature: bpy.types.Object) -> bpy.types.bpy_prop_collection
 
 def switches_of(armature: bpy.types.Object) -> tuple[tuple[str, str], ...]:
     """(bone, property) of all that choose between IK and FK."""
-    return tuple((bone.name, key) for bone in armature.pose.bones for key in _SWITCHES if key in bone)
+    return tuple((bone.name, key) for bone in armature.pose.bones for key in SWITCHES if key in bone)
 
 
 def set_switches(armature: bpy.types.Object, switches: Mapping[tuple[str, str], float]) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from ..backend.errors import CaptureError
 from ..backend.progress import OnProgress, Progress, drain
 from ..backend.settings import CaptureSettings
+from .action_player import played_moves
 from .action_reader import CAPTURED, read_moves
 from .blender_versions import assign_action, assigned_action
 from .control_poser import PosedControls, pose_controls
@@ -170,7 +171,8 @@ def prepare(scene: bpy.types.Scene, armature: bpy.types.Object, options: Capture
         references = tuple(read_references(armature, rig, scene, frames, clip, options.start_frame, aligned))
         camera = _camera(scene, armature, clip, options.start_frame, aligned)
     settings = options.settings
-    moves = read_moves(armature, rig, scene_fps(scene)) if settings.fit and settings.own_actions else ()
+    read = read_moves if controls is None else played_moves
+    moves = read(armature, rig, scene_fps(scene)) if settings.fit and settings.own_actions else ()
     request = CaptureRequest(rig, clip, camera, references, settings, up_of(armature), moves)
     return Prepared(request, options, tuple(float(frame) for frame in frames), aligned, scene_fps(scene), controls)
 

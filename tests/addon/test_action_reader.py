@@ -12,14 +12,14 @@ import pytest
 TURNS = ((1, 0.0), (5, 0.5), (9, -0.3), (14, 0.8), (20, 0.1))
 
 
-def key(rig: bpy.types.Object, name: str, turns: tuple[tuple[int, float], ...] = TURNS, bones: int = 3) -> bpy.types.Action:
+def key(rig: bpy.types.Object, name: str, turns: tuple[tuple[int, float], ...] = TURNS) -> bpy.types.Action:
     """An action that bends the bones, left without a user beyond its fake one."""
     from mocap_anything.addon.blender_versions import assign_action, new_action
 
     action, slot = new_action(rig, name)
     assign_action(rig, action, slot)
     action.use_fake_user = True
-    for index, bone in enumerate(list(rig.pose.bones)[:bones]):
+    for index, bone in enumerate(rig.pose.bones):
         path = {"QUATERNION": "rotation_quaternion", "AXIS_ANGLE": "rotation_axis_angle"}.get(bone.rotation_mode, "rotation_euler")
         for frame, angle in turns:
             values = {"rotation_quaternion": (1.0, angle, 0.2 * index, 0.0), "rotation_axis_angle": (angle, 0.3, 0.0, 0.5)}

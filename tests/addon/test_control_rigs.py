@@ -94,6 +94,42 @@ def keyed_bones(armature: bpy.types.Object) -> set[str]:
     return {curve.data_path.split('"')[1] for curve in channels(*assigned_action(armature)).fcurves}
 
 
+def test_actions_of_controls_are_played_to_learn_from(rig: bpy.types.Object) -> None:
+    from mocap_anything.addon.action_player import played_moves
+    from mocap_anything.addon.blender_versions import assign_action, new_action
+    from mocap_anything.addon.control_writer import read_rig_or_controls
+    from mocap_anything.addon.reference_reader import read_pose
+    from mocap_anything.backend.kinematics import bone_rotations
+
+    controlled_worm(rig)
+    read, plan = read_rig_or_controls(rig)
+    assert plan is not None
+    for name, keys in (("Pose", 1), ("Walk", 5)):
+        action, slot = new_action(rig, name)
+        assign_action(rig, action, slot)
+        action.use_fake_user = True
+        for index, frame in enumerate((1, 5, 9, 14, 20)[:keys]):
+            for number in range(3):
+                control = rig.pose.bones[f"Control {number}"]
+                control.rotation_mode = "QUATERNION"
+                control.rotation_quaternion = (1.0, 0.3 * np.sin(index + number), 0.2 * number, 0.1 * index)
+                control.keyframe_insert("rotation_quaternion", frame=frame)
+    assign_action(rig, None, None)
+    rig.pose.bones["Control 1"].rotation_quaternion = (0.9, 0.1, 0.2, 0.1)
+    bpy.context.view_layer.update()
+    before = read_pose(rig, read)
+    (moves,) = played_moves(rig, read, 24.0)
+    assert moves.name == "Walk"
+    np.testing.assert_array_equal(read_pose(rig, read), before)
+    assert rig.animation_data.action is None
+    assert moves.keyed.tolist() == read.driven.tolist()
+    assign_action(rig, action, slot)
+    frames = np.linspace(1, 19, len(moves.rotations))
+    for late, found in ((0, moves.rotations), (1, moves.after)):
+        for frame, rotations in zip(frames + late, found, strict=True):
+            bpy.context.scene.frame_set(int(frame), subframe=float(frame % 1))
+            np.testing.assert_allclose(rotations, bone_rotations(read_pose(rig, read)), atol=2e-5)
+
 def test_constraints_and_drivers(rig: bpy.types.Object) -> None:
     from mocap_anything.addon.control_writer import read_rig_or_controls, write_controls
     from mocap_anything.addon.reference_reader import read_pose
