@@ -100,7 +100,7 @@ def rasterize_corners(
     nearest = corners.new_zeros(len(intrinsics) * height * width)
     winner = torch.full(nearest.shape, len(setup.number), dtype=torch.int32, device=corners.device)  # Metal reduces no int64
     area = (setup.last - setup.first + 1).prod(1).cumsum(0)
-    chunks = 1 + int(area[-1]) // _CHUNK if len(area) else 0
+    chunks = 1 + (int(area[-1]) // _CHUNK if len(area) else 0)
     cuts = torch.searchsorted(area, torch.arange(1, chunks, device=area.device) * _CHUNK).tolist()
     for begin, end in zip([0, *cuts], [*cuts, len(area)], strict=True):
         pixel, nearness, owner = _samples(setup, begin, end, size)

@@ -210,3 +210,10 @@ def test_nothing_in_view() -> None:
         image, mask = draw_rig(rig, pose, camera, (48, 64), (1, 2, 3))
         assert not mask.any()
         assert (image == [1, 2, 3]).all()
+
+
+@pytest.mark.parametrize("place", [(100.0, 0.0, 1.0), (0.0, 0.0, -1.0)], ids=["beside the picture", "behind the camera"])
+def test_what_is_out_of_sight_covers_nothing(place: tuple[float, float, float]) -> None:
+    corners = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]]) + torch.tensor(place)
+    seen = rasterize(corners, torch.tensor([[0, 1, 2]]), torch.tensor([[64.0, 64, 32, 32]]), (64, 64))
+    assert len(seen.pixel) == len(seen.triangle) == 0
