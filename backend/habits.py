@@ -79,22 +79,22 @@ class Habits:
         """Of some bones (A,) of a rig, whose `reference` stands as (J, 3, 3): their turns against the carriers since then, and in a `FRAME`."""
         nothing = torch.zeros(0, 3, 3, dtype=torch.float64)
         usual = usual_turns(self.prior, bones_at_rest(rig, bones, self.up)) if len(bones) else (nothing, nothing)
-        told = [one.keyed[bones] & (rig.carriers[bones] >= 0) for one in self.moves]  # actions are often in place: where the whole turns, films know
-        moves = [(one, keyed) for one, keyed in zip(self.moves, told, strict=True) if keyed.any()]
-        known = torch.from_numpy(np.any([keyed for _, keyed in moves], axis=0) if moves else np.zeros(len(bones), bool))
+        moves = [one for one in self.moves if one.keyed[bones].any()]
+        known = torch.from_numpy(np.any([one.keyed[bones] for one in moves], axis=0) if moves else np.zeros(len(bones), bool))
+        carried = torch.from_numpy(rig.carriers[bones] >= 0)  # actions are often in place: how fast the whole turns they do not tell
         share = _MOST * len(moves) / (len(moves) + _HALF)
         since, pace, weights = _done(rig, bones, reference, moves)
-        return Told(usual[0], since, weights, known, share, _LEAST[0]), Told(usual[1], pace, weights, known, share, _LEAST[1])
+        return Told(usual[0], since, weights, known, share, _LEAST[0]), Told(usual[1], pace * carried.repeat_interleave(3), weights, known & carried, share, _LEAST[1])
 
 
-def _done(rig: Rig, bones: np.ndarray, reference: np.ndarray, moves: Sequence[tuple[Moves, np.ndarray]]) -> tuple[Tensor, Tensor, Tensor]:
+def _done(rig: Rig, bones: np.ndarray, reference: np.ndarray, moves: Sequence[Moves]) -> tuple[Tensor, Tensor, Tensor]:
     """(N, 3A) axis-angles in actions, since the reference and in a `FRAME`, and (N,) weights of one in all: actions that come near the reference first."""
     stood = torch.from_numpy(against_carriers(rig, bones, reference[None]))
     nothing = torch.zeros(0, 3 * len(bones), dtype=torch.float64)
     found = [(nothing, nothing, torch.zeros(0, dtype=torch.float64))]
-    for one, told in moves:
+    for one in moves:
         before, after = (torch.from_numpy(against_carriers(rig, bones, rotations)) for rotations in (one.rotations, one.after))
-        keyed = torch.from_numpy(told).to(before)[:, None]
+        keyed = torch.from_numpy(one.keyed[bones]).to(before)[:, None]
         away = log_rotation(before @ stood.transpose(-1, -2)) * keyed
         nearest = (away.square().sum((-1, -2)) / keyed.sum()).min().sqrt()
         gone = log_rotation(after @ before.transpose(-1, -2)) * keyed

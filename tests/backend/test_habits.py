@@ -108,11 +108,13 @@ def test_actions_that_come_near_the_reference_count_most(chain):
     assert told.near(torch.zeros(9, dtype=torch.float64), spread)[0].abs().max() < 0.2
 
 
-def test_where_the_whole_turns_is_not_learned(chain):
+def test_how_fast_the_whole_turns_is_not_learned(chain):
     rig, bones, reference = chain
     bones = np.array([0, *bones])
     assert rig.carriers[0] < 0
-    action = moved(rig, bones, reference, np.random.default_rng(4).normal(0, 0.3, (20, 4, 3)))
-    told, alone = (Habits(bundled_prior(), UP, moves).of(rig, bones, reference)[0] for moves in ((action,), ()))
-    assert told.known.tolist() == [False, True, True, True]
-    torch.testing.assert_close(told.spread(5.0, 0.08)[:3, :3], alone.spread(5.0, 0.08)[:3, :3])
+    actions = tuple(moved(rig, bones, reference, np.random.default_rng(4).normal(0, 0.3, (20, 4, 3))) for _ in range(3))
+    (since, pace), (_, alone) = (Habits(bundled_prior(), UP, moves).of(rig, bones, reference) for moves in (actions, ()))
+    assert since.known.all()
+    assert pace.known.tolist() == [False, True, True, True]
+    torch.testing.assert_close(pace.spread(5.0, 0.08)[:3, :3], alone.spread(5.0, 0.08)[:3, :3])
+    assert not pace.spread(5.0, 0.08)[:3, 3:].any()
