@@ -84,7 +84,8 @@ class Habits:
         carried = torch.from_numpy(rig.carriers[bones] >= 0)  # actions are often in place: how fast the whole turns they do not tell
         share = _MOST * len(moves) / (len(moves) + _HALF)
         since, pace, weights = _done(rig, bones, reference, moves)
-        return Told(usual[0], since, weights, known, share, _LEAST[0]), Told(usual[1], pace * carried.repeat_interleave(3), weights, known & carried, share, _LEAST[1])
+        pace = pace * carried.repeat_interleave(3)
+        return Told(usual[0], since, weights, known, share, _LEAST[0]), Told(usual[1], pace, weights, known & carried, share, _LEAST[1])
 
 
 def _done(rig: Rig, bones: np.ndarray, reference: np.ndarray, moves: Sequence[Moves]) -> tuple[Tensor, Tensor, Tensor]:
