@@ -137,7 +137,9 @@ class VIEW3D_PT_capture_result(_Step, bpy.types.Panel):
         layout, armature = self.layout, active_armature(context)
         chosen = armature.mocap_anything
         if chosen.summary:
-            layout.label(text=chosen.summary)
+            column = layout.column(align=True)  # a line for each part: the sidebar is narrow
+            for part in chosen.summary.split(", "):
+                column.label(text=part)
         if chosen.least_sure:
             where, _, what = chosen.least_sure.partition(": ")
             column = layout.column(align=True)  # two lines: the sidebar is narrow
