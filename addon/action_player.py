@@ -12,7 +12,8 @@ import numpy as np
 from ..backend.kinematics import bone_rotations
 from ..backend.moves import FRAME, Moves
 from ..backend.rig import Rig
-from .action_reader import LEAST_BONES, OWN_BONES, bags_of, other_actions, times_of
+from .action_reader import LEAST_BONES, OWN_BONES, other_actions, times_of
+from .blender_versions import bags_of
 from .control_probe import POSE_CHANNELS, SWITCHES, posing
 from .reference_reader import read_pose
 
@@ -28,7 +29,8 @@ Curves = dict[tuple[str, str], list[bpy.types.FCurve]]  # by control and propert
 
 def played_moves(armature: bpy.types.Object, rig: Rig, fps: float) -> tuple[Moves, ...]:
     """As `read_moves`, of the deform bones of a rig with controls; the armature comes back as it was. Of many actions some are played, spread over all."""
-    told = [(action.name, max((_curves(bag, armature) for bag in bags_of(action)), key=len, default={})) for action in other_actions(armature)]
+    paths = {f'pose.bones["{bpy.utils.escape_identifier(bone.name)}"]': bone for bone in armature.pose.bones}
+    told = [(action.name, max((_curves(bag, paths) for bag in bags_of(action)), key=len, default={})) for action in other_actions(armature)]
     told = [(name, curves) for name, curves in told if curves]
     chosen = [told[row] for row in np.linspace(0, len(told) - 1, min(len(told), _MOST_ACTIONS)).round().astype(int)]
     found = []
@@ -43,9 +45,8 @@ def played_moves(armature: bpy.types.Object, rig: Rig, fps: float) -> tuple[Move
     return tuple(found)
 
 
-def _curves(bag: Any, armature: bpy.types.Object) -> Curves:
+def _curves(bag: Any, paths: dict[str, bpy.types.PoseBone]) -> Curves:
     """The curves of the rig's own bones; none where the bones are another rig's, or hardly any."""
-    paths = {f'pose.bones["{bpy.utils.escape_identifier(bone.name)}"]': bone.name for bone in armature.pose.bones}
     curves: Curves = {}
     named: set[str] = set()
     for curve in bag.fcurves:
@@ -54,8 +55,8 @@ def _curves(bag: Any, armature: bpy.types.Object) -> Curves:
             path, channel = f'{path}"]', channel.removeprefix(".")
             named.add(path)
             switch = channel.removeprefix('["').removesuffix('"]')
-            if path in paths and (channel in POSE_CHANNELS or (switch in SWITCHES and switch in armature.pose.bones[paths[path]])):
-                curves.setdefault((paths[path], switch), []).append(curve)
+            if path in paths and (channel in POSE_CHANNELS or (switch in SWITCHES and switch in paths[path])):
+                curves.setdefault((paths[path].name, switch), []).append(curve)
     own = {name for name, _ in curves}
     return curves if len(own) >= _FEWEST_CONTROLS and len(own) >= OWN_BONES * len(named) else {}
 

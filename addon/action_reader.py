@@ -13,7 +13,7 @@ from mathutils import Euler, Matrix, Vector
 from ..backend.kinematics import bone_rotations, forward
 from ..backend.moves import FRAME, Moves
 from ..backend.rig import Rig
-from .blender_versions import SLOTTED, assigned_action, channels
+from .blender_versions import assigned_action, bags_of
 from .rotation_modes import channel_of, matrices
 
 log = logging.getLogger(__name__)
@@ -52,11 +52,6 @@ def other_actions(armature: bpy.types.Object) -> Iterator[bpy.types.Action]:
     """All actions of the file but the active one, which holds the references, and former captures, by name."""
     active, _ = assigned_action(armature)
     yield from (action for action in sorted(bpy.data.actions, key=lambda action: str(action.name)) if action != active and CAPTURED not in action)
-
-
-def bags_of(action: bpy.types.Action) -> Iterator[Any]:
-    """What holds curves: one for each slot."""
-    yield from (bag for slot in (action.slots if SLOTTED else [None]) if (bag := channels(action, slot)) is not None)
 
 
 def _curves(bag: Any, paths: dict[str, int]) -> Curves:

@@ -6,6 +6,7 @@ Actions are flat up to 4.3; from 4.4 their curves lie in one channel bag per slo
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import bpy
@@ -74,6 +75,11 @@ def channels(action: bpy.types.Action, slot: Any, ensure: bool = False) -> Any:
     if ensure and not len(strips):
         strips.new(type="KEYFRAME")
     return strips[0].channelbag(slot, ensure=ensure) if len(strips) else None
+
+
+def bags_of(action: bpy.types.Action) -> Iterator[Any]:
+    """What `channels` returns of each of an action's slots that has curves."""
+    yield from (bag for slot in (action.slots if SLOTTED else [None]) if (bag := channels(action, slot)) is not None)
 
 
 def new_fcurve(bag: Any, path: str, index: int, group: str) -> bpy.types.FCurve:

@@ -19,6 +19,7 @@ from .action_player import played_moves
 from .action_reader import CAPTURED, read_moves
 from .blender_versions import assign_action, assigned_action
 from .control_poser import PosedControls, pose_controls
+from .control_probe import POSE_CHANNELS
 from .control_writer import read_rig_or_controls, write_posed
 from .diagnostics import extension_version, missing_message
 from .keyframe_writer import WriteResult, expect_writable, write_motion
@@ -136,8 +137,7 @@ def picture_is_clips(scene: bpy.types.Scene, clip: Clip) -> bool:
 def scene_unchanged(scene: bpy.types.Scene, armature: bpy.types.Object) -> Iterator[None]:
     """Whatever frames are visited inside, the current frame and the pose as it stood, keyed or not, come back."""
     frame, subframe = scene.frame_current, scene.frame_subframe
-    channels = ("location", "rotation_quaternion", "rotation_axis_angle", "rotation_euler", "scale")
-    pose = {bone.name: {channel: tuple(getattr(bone, channel)) for channel in channels} for bone in armature.pose.bones}
+    pose = {bone.name: {channel: tuple(getattr(bone, channel)) for channel in POSE_CHANNELS} for bone in armature.pose.bones}
     try:
         yield
     finally:

@@ -62,7 +62,7 @@ class Told:
     def _own(self, turns: Tensor, weights: Tensor) -> Tensor:
         """(3A, 3A) what turns (N, 3A) with weights (N,) tell: bones with each other a little less than they were, and all a little wider."""
         moment = (turns * weights[:, None]).T @ turns
-        alone = torch.block_diag(*torch.ones(len(self.known), 3, 3, dtype=moment.dtype))
+        alone = torch.kron(torch.eye(len(self.known), dtype=moment.dtype), torch.ones(3, 3, dtype=moment.dtype))
         slack = torch.diag(self.known.repeat_interleave(3) * self.least**2)
         return _WIDER * (moment * (_CROSS + (1 - _CROSS) * alone) + slack)
 

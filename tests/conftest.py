@@ -225,6 +225,25 @@ def posed_file(posed_rig: bpy.types.Object, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def as_played() -> Callable[..., None]:
+    """Assert that moves of an armature's active action, keyed on frames 1 to 20 at 24 a second, are what Blender plays."""
+
+    def check(armature: bpy.types.Object, rig: object, moves: object) -> None:
+        import bpy
+        import numpy as np
+        from mocap_anything.addon.reference_reader import read_pose
+        from mocap_anything.backend.kinematics import bone_rotations
+
+        frames = np.linspace(1, 19, len(moves.rotations))
+        for late, found in ((0, moves.rotations), (1, moves.after)):
+            for frame, rotations in zip(frames + late, found, strict=True):
+                bpy.context.scene.frame_set(int(frame), subframe=float(frame % 1))
+                np.testing.assert_allclose(rotations, bone_rotations(read_pose(armature, rig)), atol=2e-5)
+
+    return check
+
+
 @pytest.fixture(params=[("quadruped", False, 1.0), ("snake", True, 1.0), ("biped", True, -1.0)], ids=["still", "moving camera", "mirrored"])
 def oracle(request):
     """A creature with rigid limbs, and the track that a perfect network would give from frame 10."""

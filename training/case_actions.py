@@ -17,7 +17,7 @@ from typing import Any
 
 import bpy
 
-from ..addon.blender_versions import SLOTTED, channels
+from ..addon.blender_versions import bags_of
 from .cases import FPS, Truth, plain
 from .data.bake import actions_of
 from .data.import_rig import import_file, main_armature
@@ -49,9 +49,8 @@ def add_actions(entry: dict[str, Any], rigs: Path, case: Path, out: Path) -> int
 
 def _stretch(action: bpy.types.Action, times: float) -> None:
     """Make an action so many times longer: it was meant for another rate than the case's."""
-    for slot in action.slots if SLOTTED else [None]:
-        bag = channels(action, slot)
-        for curve in bag.fcurves if bag is not None else []:
+    for bag in bags_of(action):
+        for curve in bag.fcurves:
             for point in curve.keyframe_points:
                 for place in (point.co, point.handle_left, point.handle_right):
                     place.x *= times

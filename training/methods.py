@@ -41,15 +41,15 @@ def hold(take: Take) -> np.ndarray:
 def habits_of(take: Take, own: bool = False) -> Habits:
     """How its rig's bones usually turn, by the bundled prior, and by the rig's other clips, as if they were in the animator's file, if `own`."""
     others = [clip for clip in take.asset.clips if own and plain(clip.name) != plain(take.clip.name)]
-    moves = (moves_in(clip, len(take.asset.rig)) for clip in others)
+    moves = (moves_in(clip) for clip in others)
     return Habits(bundled_prior(), np.asarray(take.asset.up), tuple(one for one in moves if len(one.rotations)))
 
 
-def moves_in(clip: AssetClip, bones: int) -> Moves:
-    """What a rig of so many bones does in a clip, all of them."""
+def moves_in(clip: AssetClip) -> Moves:
+    """What a rig does in a clip, all of its bones."""
     step = max(1, round(FRAME * clip.fps))
     rotations = bone_rotations(clip.pose.astype(np.float64))
-    return Moves(clip.name, rotations[:-step], rotations[step:], np.ones(bones, bool))
+    return Moves(clip.name, rotations[:-step], rotations[step:], np.ones(rotations.shape[1], bool))
 
 
 def noisy_heads(take: Take, noise: float) -> np.ndarray:

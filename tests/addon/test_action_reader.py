@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import bpy
-import numpy as np
 import pytest
 
 TURNS = ((1, 0.0), (5, 0.5), (9, -0.3), (14, 0.8), (20, 0.1))
@@ -15,12 +15,13 @@ TURNS = ((1, 0.0), (5, 0.5), (9, -0.3), (14, 0.8), (20, 0.1))
 def key(rig: bpy.types.Object, name: str, turns: tuple[tuple[int, float], ...] = TURNS) -> bpy.types.Action:
     """An action that bends the bones, left without a user beyond its fake one."""
     from mocap_anything.addon.blender_versions import assign_action, new_action
+    from mocap_anything.addon.rotation_modes import channel_of
 
     action, slot = new_action(rig, name)
     assign_action(rig, action, slot)
     action.use_fake_user = True
     for index, bone in enumerate(rig.pose.bones):
-        path = {"QUATERNION": "rotation_quaternion", "AXIS_ANGLE": "rotation_axis_angle"}.get(bone.rotation_mode, "rotation_euler")
+        path = channel_of(bone.rotation_mode)
         for frame, angle in turns:
             values = {"rotation_quaternion": (1.0, angle, 0.2 * index, 0.0), "rotation_axis_angle": (angle, 0.3, 0.0, 0.5)}
             setattr(bone, path, values.get(path, (angle, 0.3 * index, -angle)))
@@ -29,11 +30,10 @@ def key(rig: bpy.types.Object, name: str, turns: tuple[tuple[int, float], ...] =
 
 
 @pytest.mark.parametrize("mode", ["QUATERNION", "XYZ", "ZYX", "AXIS_ANGLE"])
-def test_moves_are_what_blender_plays(rig: bpy.types.Object, mode: str) -> None:
+def test_moves_are_what_blender_plays(rig: bpy.types.Object, mode: str, as_played: Callable[..., None]) -> None:
     from mocap_anything.addon.action_reader import read_moves
     from mocap_anything.addon.blender_versions import assign_action
     from mocap_anything.addon.rig_reader import read_rig
-    from mocap_anything.backend.kinematics import bone_rotations
 
     for bone in rig.pose.bones:
         bone.rotation_mode = mode
@@ -46,12 +46,7 @@ def test_moves_are_what_blender_plays(rig: bpy.types.Object, mode: str) -> None:
     assert moves.name == "Walk"
     assert moves.keyed.tolist() == read.driven.tolist()
     assign_action(rig, action, slot)
-    frames = np.linspace(1, 19, len(moves.rotations))
-    for late, found in ((0, moves.rotations), (1, moves.after)):
-        for frame, rotations in zip(frames + late, found, strict=True):
-            bpy.context.scene.frame_set(int(frame), subframe=float(frame % 1))
-            pose = np.array([rig.pose.bones[name].matrix for name in read.names], np.float64)
-            np.testing.assert_allclose(rotations, bone_rotations(pose), atol=2e-5)
+    as_played(rig, read, moves)
 
 
 def test_what_is_no_motion_of_the_rig_is_left_out(rig: bpy.types.Object) -> None:
