@@ -119,6 +119,7 @@ def _add_capture(commands: Any) -> None:
     settings.add_argument("--root-travel", choices=[item for item, *_ in ROOT_TRAVELS])
     settings.add_argument("--refine", action=argparse.BooleanOptionalAction, help="with --fit, compare the drawn rig with every frame too; better, and slower")
     settings.add_argument("--own-actions", action=argparse.BooleanOptionalAction, help="with --fit, expect the rig to move as in its other actions in the file")
+    settings.add_argument("--library", metavar="NAME|PATH|none", help="with --fit, expect the rig to move as bodies like it do in this library of motions")
     settings.add_argument("--fit", action=argparse.BooleanOptionalAction, help="refine the model's rotations until the posed rig fits the video")
     settings.add_argument("--contacts", action=argparse.BooleanOptionalAction, help="hold feet that stand still in place")
     settings.add_argument("--limbs", choices=[item for item, *_ in LIMBS], help="of control rigs: what limbs with both IK and FK are switched to")
@@ -254,7 +255,7 @@ def options_of(arguments: argparse.Namespace, scene: bpy.types.Scene, armature: 
     stored, machine = armature.mocap_anything, preferences()
     model = resolve_model(arguments.model or stored.model, machine.model_folder if machine else "")
     names = {"root_rotation": "root_rotation", "root_travel": "root_travel", "fit": "fit", "refine": "refine", "contacts": "contacts"}
-    names |= {"own_actions": "own_actions", "smoothing": "smoothing", "trim_start": "start", "trim_end": "end", "crop": "crop"}
+    names |= {"own_actions": "own_actions", "library": "library", "smoothing": "smoothing", "trim_start": "start", "trim_end": "end", "crop": "crop"}
     try:
         settings: CaptureSettings = settings_of(stored, arguments.device or (machine.device if machine else "auto"), model)
         typed = {field: getattr(arguments, name) for name, field in names.items() if getattr(arguments, name) is not None}

@@ -122,9 +122,9 @@ class VIEW3D_PT_capture_settings(_CapturePanel, bpy.types.Panel):
         chosen = active_armature(context).mocap_anything
         column = _split(self.layout)
         column.enabled = capture_job.running is None
-        for name in ("model", "root_rotation", "root_travel", "fit", "refine", "own_actions", "smoothing", "contacts", "limbs", "use_crop"):
+        for name in ("model", "root_rotation", "root_travel", "fit", "refine", "own_actions", "library", "smoothing", "contacts", "limbs", "use_crop"):
             row = column.row()
-            row.active = name not in ("refine", "own_actions") or chosen.fit
+            row.active = name not in ("refine", "own_actions", "library") or chosen.fit
             row.prop(chosen, name)
         if chosen.use_crop:
             column.prop(chosen, "crop")

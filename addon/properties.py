@@ -87,6 +87,12 @@ class CaptureProperties(bpy.types.PropertyGroup):
         description="While fitting, expect the rig to move as it does in the file's other actions",
         default=CaptureSettings.own_actions,
     )
+    library: bpy.props.StringProperty(
+        override=OVERRIDABLE,
+        name="Motions",
+        description="While fitting, expect the rig to move as bodies like it do: a library's name, the path of an .npz file, or none",
+        default=CaptureSettings.library,
+    )
     contacts: bpy.props.BoolProperty(
         override=OVERRIDABLE, name="Hold Contacts", description="Hold feet that stand still in place", default=CaptureSettings.contacts
     )
@@ -130,6 +136,7 @@ def settings_of(chosen: CaptureProperties, device: str, model: str) -> CaptureSe
         fit=chosen.fit,
         refine=chosen.refine,
         own_actions=chosen.own_actions,
+        library=bpy.path.abspath(chosen.library) if chosen.library.startswith("//") else chosen.library,
         contacts=chosen.contacts,
         smoothing=chosen.smoothing,
         start=chosen.trim_start if chosen.use_trim else None,

@@ -15,6 +15,7 @@ from ..backend.errors import CaptureError
 from ..backend.motion import Motion
 from ..backend.progress import OnProgress, Progress
 from ..backend.rig import Rig
+from ..backend.settings import CaptureSettings
 from .action_reader import CAPTURED, read_moves
 from .diagnostics import extension_version, missing_message
 from .keyframe_writer import write_motion
@@ -37,6 +38,7 @@ class SolveOptions:
     space: what the tracks' axes are, the world's or the armature's. up: their axis against gravity. scale: armature or world units a unit of
     theirs. noise: their expected error as a share of the rig's size, None to tell it from how bones change in length. limits: whether joints keep
     to the rig's IK limits and Limit Rotation constraints. own_actions: whether to expect the rig to move as in its other actions.
+    library: of motions of bodies like it, to expect them too.
     """
 
     joints: Path
@@ -48,6 +50,7 @@ class SolveOptions:
     noise: float | None = None
     limits: bool = False
     own_actions: bool = True
+    library: str = CaptureSettings.library
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,10 @@ def add_arguments(solve: argparse.ArgumentParser) -> None:
     solve.add_argument("--scale", type=float, default=1.0, metavar="FACTOR", help="Blender units in one unit of the tracks (default: 1)")
     solve.add_argument("--noise", type=float, metavar="SHARE", help="expected error as a share of the rig's size (default: told from the tracks)")
     solve.add_argument("--no-own-actions", action="store_true", help="do not expect the rig to move as it does in its other actions in the file")
+    solve.add_argument(
+        "--library", metavar="NAME|PATH|none", default=CaptureSettings.library,
+        help="expect the rig to move as bodies like it do in this library of motions (default: %(default)s)",
+    )  # fmt: skip
     solve.add_argument("--limits", action="store_true", help="keep joints within the rig's IK limits and locks, and local Limit Rotation (default: no)")
 
 
@@ -82,7 +89,9 @@ def options_of(arguments: argparse.Namespace, scene: bpy.types.Scene) -> SolveOp
     start = float(scene.frame_start) if arguments.start_frame is None else arguments.start_frame
     reference = scene.frame_current + scene.frame_subframe if arguments.reference_frame is None else arguments.reference_frame
     own = not arguments.no_own_actions
-    return SolveOptions(arguments.joints, start, reference, arguments.space, arguments.up, arguments.scale, arguments.noise, arguments.limits, own)
+    return SolveOptions(
+        arguments.joints, start, reference, arguments.space, arguments.up, arguments.scale, arguments.noise, arguments.limits, own, arguments.library
+    )
 
 
 def solve_tracks(scene: bpy.types.Scene, armature: bpy.types.Object, options: SolveOptions, on_progress: OnProgress) -> Solved:
@@ -91,10 +100,9 @@ def solve_tracks(scene: bpy.types.Scene, armature: bpy.types.Object, options: So
         raise CaptureError(f"{problem}.")
     if missing := missing_message():
         raise CaptureError(" ".join(missing.splitlines()))
-    from ..backend.habits import Habits
     from ..backend.inverse_kinematics import IKSettings, solve
     from ..backend.joint_tracks import read_tracks, to_targets
-    from ..backend.model.checkpoint import bundled_prior
+    from ..backend.library import usual_habits
     from ..backend.track_quality import sort_tracks, track_noise
 
     tracks = read_tracks(options.joints)
@@ -110,7 +118,7 @@ def solve_tracks(scene: bpy.types.Scene, armature: bpy.types.Object, options: So
     started = time.perf_counter()
     fps = scene_fps(scene)
     moves = read_moves(armature, rig, fps) if options.own_actions else ()
-    habits = Habits(bundled_prior(), np.array(up_of(armature)), moves)
+    habits = usual_habits(rig, np.array(up_of(armature)), moves, options.library)
     solution = solve(free, reference, sure, habits, IKSettings(noise=noise), lambda share: on_progress(Progress("Solving", share)), limits)
     motion = _motion(free, sure, solution.rotations, solution.heads, solution.error)
     written = write_motion(armature, free, motion, reference, name=options.joints.stem, start_frame=options.start_frame, scene_fps=fps)
@@ -123,7 +131,8 @@ def solve_tracks(scene: bpy.types.Scene, armature: bpy.types.Object, options: So
         "frames": {"first": round(first, 3), "last": round(last, 3), "scene_fps": fps},
         "bones": {"keyed": list(written.bones), "with their own location": [rig.names[b] for b in np.flatnonzero(free.carriers != rig.carriers)],
                   "tracks left out": _left_out(rig, targets, sure)},
-        "own_actions": [one.name for one in moves], "noise": round(noise, 5), "error": {"mean": float(error.mean()), "largest": float(error.max())},
+        "own_actions": [one.name for one in moves], "moves_like": habits.moves_like, "noise": round(noise, 5),
+        "error": {"mean": float(error.mean()), "largest": float(error.max())},
         "seconds": round(time.perf_counter() - started, 3),
     }  # fmt: skip
     if limits is not None:

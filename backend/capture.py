@@ -29,6 +29,7 @@ from .video import Clip
 
 if TYPE_CHECKING:
     from .fit import Settle
+    from .habits import Habits
     from .predictor import Prediction
 
 _INSIDE = 0.1  # share of a reference's points that must lie in its picture
@@ -101,6 +102,7 @@ def capture(
     loader: `load_model`, or something that keeps what it read for the next capture. settle: for experiments, as `fit` has it.
     """
     from .device import choose_device, seed_everything
+    from .library import usual_habits
     from .model.checkpoint import load_model
     from .predictor import Predictor
 
@@ -113,6 +115,7 @@ def capture(
         body = read_body(request.rig, model.config.surface_points)
         frames = trimmed(request.clip, request.settings)
         plans = _plan(request, body, frames)
+        habits = usual_habits(request.rig, np.asarray(request.up), request.moves, request.settings.library) if request.settings.fit else None
     done = _STAGES["load"]
     tracks: list[Track] = []
     share = 1.0 / sum(len(plan.frames) for plan in plans)
@@ -126,8 +129,8 @@ def capture(
         done += _STAGES["follow"] * part
         track = yield from _predict(request, predictor, plan, crop, cancel, clock, done, part)
         done += _STAGES["capture"] * part
-        if fitted:
-            track = yield from _fitted(request, body, track, plan, settle, cancel, clock, done, part)
+        if fitted and habits is not None:
+            track = yield from _fitted(request, body, track, plan, habits, settle, cancel, clock, done, part)
         tracks.append(track)
         done += _STAGES["fit"] * part
     yield Progress("Finishing", 1 - _STAGES["finish"])
@@ -140,6 +143,7 @@ def capture(
         "device": str(device), "model": request.settings.model, "frames": len(motion), "references": len(request.references),
         "driven_bones": len(body.bones), "expected_error": round(float(np.mean(motion.confidence[:, body.bones])), 4),
         "calibrated": model.calibration.measured, "own_actions": [one.name for one in request.moves],
+        "moves_like": habits.moves_like if habits else [],
     }
     yield Progress("Done", 1.0)
     return CaptureResult(motion, raw, clock.seconds, report)
@@ -265,19 +269,16 @@ def _predict(
 
 
 def _fitted(
-    request: CaptureRequest, body: Body, track: Track, plan: _Plan, settle: Settle | None,
+    request: CaptureRequest, body: Body, track: Track, plan: _Plan, habits: Habits, settle: Settle | None,
     cancel: CancelToken, clock: _Clock, done: float, part: float,
 ) -> Generator[Progress, None, Track]:
     """The track with the turns that geometry makes of what was found. settle: as `fit` has it."""
     from .device import one_thread
     from .fit import fit
-    from .habits import Habits
-    from .model.checkpoint import bundled_prior
     from .subject import outward, shrinking
 
     pictures = outward(request.clip, plan.seed, plan.frames)
     seed, compare = plan.seed - plan.frames.start, request.settings.refine
-    habits = Habits(bundled_prior(), np.asarray(request.up), request.moves)
     steps = fit(request.rig, body, track, habits, seed, compare=compare, pictures=pictures, scale=shrinking(request.clip), settle=settle)
     with one_thread(), closing(steps):  # all the while, for optical flow goes on beside it
         while True:

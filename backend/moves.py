@@ -14,12 +14,13 @@ FRAME = 1 / 24  # seconds, in which bones' pace is told
 @dataclass(frozen=True, eq=False)
 class Moves:
     """name: of the action. rotations (N, J, 3, 3): of a rig's bones, armature frame, at some times; after (N, J, 3, 3): a `FRAME` later; keyed (J,): whether
-    the action says anything of a bone."""
+    the action says anything of a bone; body: another body that did it (see library.py), or nothing."""
 
     name: str
     rotations: np.ndarray
     after: np.ndarray
     keyed: np.ndarray
+    body: str = ""
 
 
 def against_carriers(rig: Rig, bones: np.ndarray, rotations: np.ndarray) -> np.ndarray:

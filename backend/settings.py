@@ -14,7 +14,8 @@ class CaptureSettings:
     root_rotation: captured, yaw (turns about the armature's up axis alone) or locked (as in the reference).
     root_travel: estimated through the camera, or in_place.
     fit: pose the rig until it shows where the video shows it, else keep the network's own rotations. refine: with the fit,
-        compare the drawn rig with every frame as well; own_actions: and expect the rig to move as in its own actions. contacts: hold feet that stand still.
+        compare the drawn rig with every frame as well; own_actions: and expect the rig to move as in its own actions; library: and as bodies like it do in a
+        library of motions, a bundled one's name, a path to an .npz file, or none. contacts: hold feet that stand still.
     smoothing: seconds, 0 for none.
     start, end: trim of the clip in seconds, None for the whole.
     crop: x, y, width, height in pixels around the subject at the first reference, None to start from the rig's projection.
@@ -27,6 +28,7 @@ class CaptureSettings:
     fit: bool = True
     refine: bool = True
     own_actions: bool = True
+    library: str = "motions"
     contacts: bool = False
     smoothing: float = 0.04
     start: float | None = None

@@ -12,6 +12,7 @@ COMMANDS = {
     "ablations": ("ablations", "train variants of the network on one small budget, and compare them"),
     "curves": ("curves", "learning curves of runs"),
     "publish": ("publish", "a trained model with its card"),
+    "library": ("library", "motions of rigs and creatures for captures to learn from"),
     "cases": ("cases", "film rigs for the closed loop"),
     "evaluate": ("evaluate", "capture the filmed cases and measure"),
     "calibrate": ("calibrate", "make what a model expects of its errors agree with what they are"),

@@ -21,6 +21,7 @@ from ..backend.model.checkpoint import save_calibration
 from .calibration import Observed, fit_curve, joint_errors, left_out
 from .capture_command import capture
 from .evaluate import read_case, read_poses
+from .library import library_without
 from .publish import stamp_card
 from .reliability import draw, summary, table
 
@@ -31,8 +32,9 @@ def observe(folder: Path, model: Path, options: list[str], out: Path) -> Observe
     """Capture one case and lay its errors beside what it expected of them, the reference's own frame left out."""
     case = read_case(folder)
     truth, said = case.truth, out / f"{case.truth.rig}.npz"
-    words = ["--armature", case.armature, "--model", str(model), "--confidence", str(said), *options]
-    done = capture(folder / "rig.blend", folder / "clip.mp4", out, truth.rig, words)
+    with library_without(truth.clip) as library:
+        words = ["--armature", case.armature, "--model", str(model), "--library", library, "--confidence", str(said), *options]
+        done = capture(folder / "rig.blend", folder / "clip.mp4", out, truth.rig, words)
     if done.blend is None:
         raise SystemExit(f"{folder.name}: {done.error}")
     poses = read_poses(done.blend, case.armature, truth.names, len(truth.pose))

@@ -25,6 +25,7 @@ from ..backend.rig import Rig
 from .capture_command import capture
 from .cases import Truth
 from .data.bake import main_armature
+from .library import library_without
 from .metrics import score
 
 HOLD, JOINTS, ENDS, MODEL = "hold", "closed form, joints", "closed form, joints and ends", "model"
@@ -91,7 +92,9 @@ def evaluate_case(case: Case, out: Path, options: list[str] | None, preview: boo
     entry |= {"kind": kind, "frames": len(truth.pose), "bones": len(case.rig), "scores": scores}
     if options is None:
         return entry
-    done = capture(case.folder / "rig.blend", case.folder / "clip.mp4", out, truth.rig, ["--armature", case.armature, *options], preview)
+    with library_without(truth.clip) as library:
+        words = ["--armature", case.armature, "--library", library, *options]
+        done = capture(case.folder / "rig.blend", case.folder / "clip.mp4", out, truth.rig, words, preview)
     entry |= {"seconds": done.seconds, "error": done.error, "report": done.report}
     if done.blend is not None:
         scores[MODEL] = measured(read_poses(done.blend, case.armature, truth.names, len(truth.pose)))

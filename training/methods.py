@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from ..backend.ik_chain import Targets, head_targets
 from ..backend.inverse_kinematics import IKSettings, solve
 from ..backend.joint_limits import JointLimits
 from ..backend.kinematics import bone_rotations, pose_along_carriers
-from ..backend.model.checkpoint import bundled_prior
+from ..backend.library import usual_habits
 from ..backend.model.config import SURFACE_POINTS
 from ..backend.moves import FRAME, Moves
 from ..backend.rig import Rig
@@ -39,10 +40,12 @@ def hold(take: Take) -> np.ndarray:
 
 
 def habits_of(take: Take, own: bool = False) -> Habits:
-    """How its rig's bones usually turn, by the bundled prior, and by the rig's other clips, as if they were in the animator's file, if `own`."""
+    """How its rig's bones usually turn, by what comes with the extension but motions of the clip's name, and by the rig's other clips, as if they were in the
+    animator's file, if `own`."""
     others = [clip for clip in take.asset.clips if own and plain(clip.name) != plain(take.clip.name)]
     moves = (moves_in(clip) for clip in others)
-    return Habits(bundled_prior(), np.asarray(take.asset.up), tuple(one for one in moves if len(one.rotations)))
+    known = usual_habits(take.asset.rig, np.asarray(take.asset.up), tuple(one for one in moves if len(one.rotations)))
+    return replace(known, moves=tuple(one for one in known.moves if plain(one.name) != plain(take.clip.name)))
 
 
 def moves_in(clip: AssetClip) -> Moves:

@@ -14,6 +14,7 @@ from ..backend.rasterizer import draw_rig
 from ..backend.reference import Reference
 from ..backend.settings import CaptureSettings
 from ..backend.video import open_clip
+from .library import library_without
 from .methods import Method, posed
 from .still_camera import film, still_camera
 from .takes import Take
@@ -50,8 +51,8 @@ def whole_capture(model: str) -> Method:
     """The product with its default settings and a bundled model's name or a file; its own film, since a capture sees whole pictures."""
 
     def run(take: Take) -> np.ndarray:
-        with tempfile.TemporaryDirectory() as folder:
-            motion = captured(request_of(take, CaptureSettings(model=model), Path(folder))).motion
+        with tempfile.TemporaryDirectory() as folder, library_without(take.clip.name) as library:
+            motion = captured(request_of(take, CaptureSettings(model=model, library=library), Path(folder))).motion
         return posed(motion.rotations, motion.heads)
 
     return run

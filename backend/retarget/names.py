@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SIDES = {"l": 1, "left": 1, "lft": 1, "r": -1, "right": -1, "rgt": -1}
@@ -31,6 +32,7 @@ _ROLES = (
 )
 
 
+@cache
 def words(name: str) -> tuple[str, ...]:
     """The words of a name in lower case, without its namespace, digits, side and the prefixes of exporters."""
     return tuple(word for word in _all_words(name) if word not in _SIDES and word not in _NOISE)
@@ -60,12 +62,14 @@ def kind(names: Sequence[str]) -> str:
     return "arm" if best == "leg" and front else best
 
 
+@cache
 def role(name: str) -> int:
     """Place along a limb, 0 at the body to 4 at the toes, -1 where the name does not say."""
     said = set(words(name))
     return next((place for place in range(len(_ROLES) - 1, -1, -1) if said & _ROLES[place]), -1)
 
 
+@cache
 def likeness(a: str, b: str) -> float:
     """0 to 1, how many of two names' words are the same."""
     first, second = set(words(a)), set(words(b))
