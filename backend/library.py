@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +93,10 @@ class Library:
             yes, plain = np.ones(len(names), bool), ("",) * len(names)
             yield Rig(names, **arrays, reasons=plain, inherit_rotation=yes, local_location=yes, inherit_scale=plain), np.array(entry["up"], np.float64)
 
+    @cached_property
+    def _anatomies(self) -> list[Anatomy]:
+        return [Anatomy(rig, rig.rest, up, front_of(up)) for rig, up in self.bodies]
+
     def donor(self, index: int) -> Donor:
         """A body with its motions."""
         rig, up = self.bodies[index]
@@ -105,10 +109,9 @@ class Library:
         own = Posed(rig, rig.rest, up, front_of(up))
         mine = own.anatomy()
         found: list[tuple[float, int, tuple[Link, ...]]] = []
-        for index, (body, its_up) in enumerate(self.bodies):
-            theirs = Anatomy(body, body.rest, its_up, front_of(its_up))
+        for index, theirs in enumerate(self._anatomies):
             links = propose(mine, theirs)
-            alike = likeness(mine, theirs, [(chain(rig, link.target), chain(body, link.driving)) for link in links])
+            alike = likeness(mine, theirs, [(chain(rig, link.target), chain(theirs.rig, link.driving)) for link in links])
             if alike >= _LIKENESS:
                 found.append((alike, index, links))
         best = sorted(found, key=lambda entry: (-entry[0], entry[1]))[:_DONORS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -77,9 +78,8 @@ def _middle(target: Anatomy, mine: Sequence[int], driving: Anatomy, theirs: Sequ
 
 def _pairs(target: Anatomy, mine: Sequence[Limb], driving: Anatomy, theirs: Sequence[Limb]) -> list[tuple[Limb, Limb]]:
     """Limbs of the same side that are most alike, best first, each once."""
-    scores = [
-        (_alike(target, a, driving, b), n, m) for n, a in enumerate(mine) for m, b in enumerate(theirs) if a.side == b.side
-    ]  # fmt: skip
+    first, second = ([_Facts.of(body, limb) for limb in limbs] for body, limbs in ((target, mine), (driving, theirs)))
+    scores = [(_alike(first[n], second[m]), n, m) for n, a in enumerate(mine) for m, b in enumerate(theirs) if a.side == b.side]
     found: list[tuple[Limb, Limb]] = []
     taken: set[tuple[str, int]] = set()
     for score, n, m in sorted(scores, key=lambda entry: (-entry[0], *entry[1:])):
@@ -89,16 +89,30 @@ def _pairs(target: Anatomy, mine: Sequence[Limb], driving: Anatomy, theirs: Sequ
     return found
 
 
-def _alike(target: Anatomy, mine: Limb, driving: Anatomy, theirs: Limb) -> float:
-    first, second = (names.kind([_name(body, b) for b in limb.bones]) for body, limb in ((target, mine), (driving, theirs)))
+@dataclass(frozen=True, eq=False)
+class _Facts:
+    """What a limb is compared by: the part that its names speak of, them, where it begins and ends, (3,) shares of the size, and its length."""
+
+    kind: str
+    names: tuple[str, ...]
+    begin: np.ndarray
+    end: np.ndarray
+    length: float
+
+    @classmethod
+    def of(cls, body: Anatomy, limb: Limb) -> _Facts:
+        called = tuple(_name(body, bone) for bone in limb.bones)
+        begin, end = body.place(np.stack([body.heads[limb.bones[0]], body.ends[limb.bones[-1]]]))
+        return cls(names.kind(called), called, begin, end, float(body.length(limb.bones).sum() / body.size))
+
+
+def _alike(mine: _Facts, theirs: _Facts) -> float:
     score = 0.0
-    if first and second:
-        score += _SAME_KIND if first == second else _OTHER_KIND
-    score += _SAME_NAME * max(names.likeness(_name(target, a), _name(driving, b)) for a in mine.bones for b in theirs.bones)
-    begin = target.place(target.heads[mine.bones[0]]) - driving.place(driving.heads[theirs.bones[0]])
-    end = target.place(target.ends[mine.bones[-1]]) - driving.place(driving.ends[theirs.bones[-1]])
-    lengths = np.array([target.length(mine.bones).sum() / target.size, driving.length(theirs.bones).sum() / driving.size])
-    return float(score - _ATTACHED * np.linalg.norm(begin) - _TIP * np.linalg.norm(end) - _LENGTH * abs(np.log(lengths[0] / lengths[1])))
+    if mine.kind and theirs.kind:
+        score += _SAME_KIND if mine.kind == theirs.kind else _OTHER_KIND
+    score += _SAME_NAME * max(names.likeness(a, b) for a in mine.names for b in theirs.names)
+    apart = np.linalg.norm(mine.begin - theirs.begin), np.linalg.norm(mine.end - theirs.end)
+    return float(score - _ATTACHED * apart[0] - _TIP * apart[1] - _LENGTH * abs(np.log(mine.length / theirs.length)))
 
 
 def _limb(target: Anatomy, mine: Limb, driving: Anatomy, theirs: Limb) -> Iterator[Link]:

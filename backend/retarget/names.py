@@ -38,6 +38,7 @@ def words(name: str) -> tuple[str, ...]:
     return tuple(word for word in _all_words(name) if word not in _SIDES and word not in _NOISE)
 
 
+@cache
 def side(name: str) -> int:
     """1 for left, -1 for right, 0 where the name does not say."""
     found = {_SIDES[word] for word in _all_words(name) if word in _SIDES}
@@ -46,6 +47,11 @@ def side(name: str) -> int:
 
 def kind(names: Sequence[str]) -> str:
     """The part of a body that a chain's names speak of most; a front leg is an arm; empty where they say nothing."""
+    return _kind(tuple(names))
+
+
+@cache
+def _kind(names: tuple[str, ...]) -> str:
     votes: dict[str, int] = {}
     front = False
     for name in names:

@@ -82,10 +82,11 @@ def test_captures_say_what_they_learned_from(posed_rig: bpy.types.Object, clip_f
     scene, out, report = (tmp_path / name for name in ("scene.blend", "out.blend", "report.json"))
     bpy.ops.wm.save_as_mainfile(filepath=str(scene), copy=True)
     told = {}
-    for options in ((), ("--no-own-actions",)):
+    for options in ((), ("--no-own-actions",), ("--library", "none")):
         assert main(["capture", str(scene), "--video", str(clip_file), "--output", str(out), "--report", str(report), *options]) == 0
-        told[options] = json.loads(report.read_text())["capture"]["own_actions"]
-    assert told == {(): ["Walk"], ("--no-own-actions",): []}
+        said = json.loads(report.read_text())["capture"]
+        told[options] = said["own_actions"], bool(said["moves_like"])
+    assert told == {(): (["Walk"], True), ("--no-own-actions",): ([], True), ("--library", "none"): (["Walk"], False)}
     # what was captured is not learned from
     bpy.ops.wm.open_mainfile(filepath=str(out))
     captured = bpy.data.objects["Worm"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -118,3 +120,28 @@ def test_how_fast_the_whole_turns_is_not_learned(chain):
     assert pace.known.tolist() == [False, True, True, True]
     torch.testing.assert_close(pace.spread(5.0, 0.08)[:3, :3], alone.spread(5.0, 0.08)[:3, :3])
     assert not pace.spread(5.0, 0.08)[:3, 3:].any()
+
+
+def test_where_actions_are_headed_does_not_matter(chain):
+    rig, bones, reference = chain
+    bones = np.array([0, *bones])
+    action = moved(rig, bones, reference, np.random.default_rng(5).normal(0, 0.3, (20, 4, 3)))
+    around = exp_rotation(torch.tensor([0.0, 0, 2.0], dtype=torch.float64)).numpy()
+    turned = Moves(action.name, around @ action.rotations, around @ action.after, action.keyed)
+    for told, other in zip(*(Habits(bundled_prior(), UP, (moves,)).of(rig, bones, reference) for moves in (action, turned)), strict=True):
+        torch.testing.assert_close(told.turns, other.turns)
+        torch.testing.assert_close(told.weights, other.weights)
+
+
+def test_other_bodies_count_as_one_action_of_its_own(chain):
+    rig, bones, reference = chain
+    rng = np.random.default_rng(6)
+    own = [moved(rig, bones, reference, rng.normal(0, 0.2, (10, 3, 3))) for _ in range(3)]
+    others = [replace(moved(rig, bones, reference, rng.normal(0, 0.2, (10, 3, 3))), body=f"body {n}") for n in range(7)]
+    habits = Habits(bundled_prior(), UP, (*others, *own))
+    told = habits.of(rig, bones, reference)[0]
+    assert float(told.weights[:27].sum()) == pytest.approx(3 / 4)
+    assert float(told.weights.sum()) == pytest.approx(1)
+    assert habits.moves_like == [f"body {n}" for n in range(7)]
+    alone = Habits(bundled_prior(), UP, tuple(others)).of(rig, bones, reference)[0]
+    assert float(alone.weights.sum()) == pytest.approx(1)
