@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +93,11 @@ class Library:
             yes, plain = np.ones(len(names), bool), ("",) * len(names)
             yield Rig(names, **arrays, reasons=plain, inherit_rotation=yes, local_location=yes, inherit_scale=plain), np.array(entry["up"], np.float64)
 
+    @property
+    def names(self) -> list[str]:
+        """The bodies'."""
+        return [entry["name"] for entry in self._entries]
+
     @cached_property
     def _anatomies(self) -> list[Anatomy]:
         return [Anatomy(rig, rig.rest, up, front_of(up)) for rig, up in self.bodies]
@@ -118,7 +123,7 @@ class Library:
         return tuple(moves for _, index, links in best for moves in _moves(self.donor(index), own, links))
 
 
-@cache
+@lru_cache(8)
 def library_at(name: str) -> Library | None:
     """A bundled library's name or a path to an .npz file, read once; nothing where the name is "none" or empty."""
     if name in ("", "none"):

@@ -32,7 +32,7 @@ def observe(folder: Path, model: Path, options: list[str], out: Path) -> Observe
     """Capture one case and lay its errors beside what it expected of them, the reference's own frame left out."""
     case = read_case(folder)
     truth, said = case.truth, out / f"{case.truth.rig}.npz"
-    with library_without(truth.clip) as library:
+    with library_without(truth.clip, truth.names) as library:
         words = ["--armature", case.armature, "--model", str(model), "--library", library, "--confidence", str(said), *options]
         done = capture(folder / "rig.blend", folder / "clip.mp4", out, truth.rig, words)
     if done.blend is None:

@@ -92,7 +92,7 @@ def evaluate_case(case: Case, out: Path, options: list[str] | None, preview: boo
     entry |= {"kind": kind, "frames": len(truth.pose), "bones": len(case.rig), "scores": scores}
     if options is None:
         return entry
-    with library_without(truth.clip) as library:
+    with library_without(truth.clip, truth.names) as library:
         words = ["--armature", case.armature, "--library", library, *options]
         done = capture(case.folder / "rig.blend", case.folder / "clip.mp4", out, truth.rig, words, preview)
     entry |= {"seconds": done.seconds, "error": done.error, "report": done.report}

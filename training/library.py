@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy as np
 from ..backend.kinematics import bone_rotations
 from ..backend.library import Donor, library_at, save_library, turns_of
 from ..backend.moves import FRAME
+from ..backend.retarget.names import words
 from ..backend.settings import CaptureSettings
 from .cases import plain
 from .data.asset import Asset, AssetClip
@@ -28,6 +30,7 @@ from .zoo import PLANS, make_creature
 _TIMES = 12  # that are kept of a clip
 _CLIPS = 10  # of a rig of the open zoo
 _OWN_CLIPS = 6  # of a procedural creature
+_KIN = 0.5  # of the names of two rigs' bones: of one template
 _SAME = 0.02  # radians, root mean square: turns that differ by less are one motion
 
 
@@ -78,13 +81,29 @@ def procedural(seed: int, count: int) -> Iterator[Donor]:
             yield donor
 
 
+def may_tell(body: str, name: str, clip: str, bones: Sequence[str]) -> bool:
+    """Whether a motion of the bundled library may be the one of a clip on a rig with such names of bones: it has its name (see `plain`), or, where both rigs
+    are of one template, its last word, since artists give one motion several species' names."""
+    last = [words(plain(each))[-1:] for each in (name, clip)]
+    return plain(name) == plain(clip) or (body in _kin(tuple(bones)) and last[0] == last[1])
+
+
+@cache
+def _kin(bones: tuple[str, ...]) -> frozenset[str]:
+    """Bodies of the bundled library that share so many of their bones' names."""
+    library = library_at(CaptureSettings.library)
+    assert library is not None
+    shared = ((name, len(set(rig.names) & set(bones)) / len(set(rig.names) | set(bones))) for name, (rig, _) in zip(library.names, library.bodies, strict=True))
+    return frozenset(name for name, share in shared if share >= _KIN)
+
+
 @contextmanager
-def library_without(clip: str) -> Iterator[str]:
-    """For captures that are measured: the bundled library, or a file that lasts as long as the `with`, without motions of the clip's name (see `plain`)."""
+def library_without(clip: str, bones: Sequence[str]) -> Iterator[str]:
+    """For captures that are measured: the bundled library, or a file that lasts as long as the `with`, without what may tell a clip's motion."""
     library = library_at(CaptureSettings.library)
     assert library is not None
     donors = [library.donor(index) for index in range(len(library.bodies))]
-    left = [(donor, [n for n, name in enumerate(donor.clips) if plain(name) != plain(clip)]) for donor in donors]
+    left = [(donor, [n for n, name in enumerate(donor.clips) if not may_tell(donor.name, name, clip, bones)]) for donor in donors]
     if all(len(clips) == len(donor.clips) for donor, clips in left):
         yield CaptureSettings.library
         return

@@ -21,6 +21,7 @@ from ..backend.rig import Rig
 from ..backend.track_quality import sort_tracks, track_noise
 from .cases import plain
 from .data.asset import Asset, AssetClip
+from .library import may_tell
 from .takes import Take
 
 Method = Callable[[Take], np.ndarray]
@@ -40,12 +41,12 @@ def hold(take: Take) -> np.ndarray:
 
 
 def habits_of(take: Take, own: bool = False) -> Habits:
-    """How its rig's bones usually turn, by what comes with the extension but motions of the clip's name, and by the rig's other clips, as if they were in the
-    animator's file, if `own`."""
+    """How its rig's bones usually turn, by what comes with the extension without what may be the clip's motion, and by the rig's other clips, as if they were
+    in the animator's file, if `own`."""
     others = [clip for clip in take.asset.clips if own and plain(clip.name) != plain(take.clip.name)]
     moves = (moves_in(clip) for clip in others)
     known = usual_habits(take.asset.rig, np.asarray(take.asset.up), tuple(one for one in moves if len(one.rotations)))
-    return replace(known, moves=tuple(one for one in known.moves if plain(one.name) != plain(take.clip.name)))
+    return replace(known, moves=tuple(one for one in known.moves if not one.body or not may_tell(one.body, one.name, take.clip.name, take.asset.rig.names)))
 
 
 def moves_in(clip: AssetClip) -> Moves:

@@ -51,7 +51,7 @@ def whole_capture(model: str) -> Method:
     """The product with its default settings and a bundled model's name or a file; its own film, since a capture sees whole pictures."""
 
     def run(take: Take) -> np.ndarray:
-        with tempfile.TemporaryDirectory() as folder, library_without(take.clip.name) as library:
+        with tempfile.TemporaryDirectory() as folder, library_without(take.clip.name, take.asset.rig.names) as library:
             motion = captured(request_of(take, CaptureSettings(model=model, library=library), Path(folder))).motion
         return posed(motion.rotations, motion.heads)
 

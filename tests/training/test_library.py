@@ -14,7 +14,7 @@ from mocap_anything.training import library as made
 from mocap_anything.training.cases import plain
 from mocap_anything.training.data.asset import Asset, save_asset
 from mocap_anything.training.data.bake import held_out
-from mocap_anything.training.library import donor_of, library_without, once
+from mocap_anything.training.library import donor_of, library_without, may_tell, once
 from mocap_anything.training.zoo import make_creature
 
 
@@ -61,8 +61,8 @@ def test_only_what_may_be_given_away_is_in_it(beast, tmp_path: Path, capsys):
 def test_what_is_shown_is_not_in_a_measured_captures_library():
     whole = library_at(CaptureSettings.library)
     assert whole is not None
-    clip = next(name for name in whole.donor(0).clips)
-    with library_without(f"Armature|{clip}.001") as name:
+    clip, strange = whole.donor(0).clips[0], ("bone 1", "bone 2")
+    with library_without(f"Armature|{clip}.001", strange) as name:
         left = library_at(name)
         assert left is not None
         names = [found for index in range(len(left.bodies)) for found in left.donor(index).clips]
@@ -71,8 +71,18 @@ def test_what_is_shown_is_not_in_a_measured_captures_library():
         path = Path(name)
         assert path.is_file()
     assert not path.exists()
-    with library_without("no such motion") as name:
+    with library_without("no such motion at all", strange) as name:
         assert name == CaptureSettings.library
+
+
+def test_relatives_motions_of_another_name_may_be_the_same():
+    whole = library_at(CaptureSettings.library)
+    assert whole is not None
+    index = whole.names.index("q_dino_trex")
+    bones, strange = whole.bodies[index][0].names, ("bone 1", "bone 2")
+    told = {(name, kin): may_tell("q_dino_trex", name, "Armature|Velociraptor_Attack", kin) for name in ("TRex_Attack", "TRex_Run") for kin in (bones, strange)}
+    assert [key for key, same in told.items() if same] == [("TRex_Attack", bones)]
+    assert may_tell("q_dino_trex", "Other|Velociraptor_Attack.002", "Velociraptor_Attack", strange)
 
 
 def test_the_bundled_one_holds_no_validation(shared: Path):

@@ -35,8 +35,10 @@ def test_protocols_choose_frames_and_references(creature: Asset) -> None:
     assert (aligned.reference, aligned.keyed) == ((clip, 16), 16)
     assert (apart.reference, apart.keyed) == ((other, 7), None)
     np.testing.assert_array_equal(apart.reference_pose, other.pose[7])
-    assert [moves.name for moves in methods.habits_of(same, own=True).moves] == ["a"]
-    assert not methods.habits_of(same).moves
+    for own, expected in ((True, ["a"]), (False, [])):
+        moves = methods.habits_of(same, own=own).moves
+        assert [one.name for one in moves if not one.body] == expected
+        assert [one.name for one in moves if one.body]  # what bodies like it do
     alone = replace(creature, clips=(clip,))
     assert takes.make_take(alone, clip, "other-clip", "seen") is None
 
