@@ -1,7 +1,7 @@
 """Make a model's expected errors agree with those of its captures: `python -m mocap_anything.training calibrate CASES --model anywhere`.
 
-Captures every case through the command line, with the default settings and once more without the fit, fits a curve of three numbers to each kind and
-writes them into the model file. With `--measure` nothing is fitted: expected and observed errors are compared, tenth by tenth.
+Captures every case through the command line, with the default settings and once more without the fit, as if nobody knew rigs of its template; fits a curve
+of three numbers to each kind and writes them into the model file. With `--measure` nothing is fitted: expected and observed errors are compared, tenth by tenth.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from .reliability import draw, summary, table
 KINDS = {"fitted": ["--fit"], "plain": ["--no-fit"]}
 
 
-def observe(folder: Path, model: Path, options: list[str], out: Path) -> Observed:
-    """Capture one case and lay its errors beside what it expected of them, the reference's own frame left out."""
+def observe(folder: Path, model: Path, options: list[str], out: Path, relatives: bool) -> Observed:
+    """Capture one case and lay its errors beside what it expected of them, the reference's own frame left out. relatives: as `library_without` has it."""
     case = read_case(folder)
     truth, said = case.truth, out / f"{case.truth.rig}.npz"
-    with library_without(truth.clip, truth.names) as library:
+    with library_without(truth.clip, truth.names, relatives) as library:
         words = ["--armature", case.armature, "--model", str(model), "--library", library, "--confidence", str(said), *options]
         done = capture(folder / "rig.blend", folder / "clip.mp4", out, truth.rig, words)
     if done.blend is None:
@@ -48,11 +48,11 @@ def observe(folder: Path, model: Path, options: list[str], out: Path) -> Observe
     return Observed(truth.rig, truth.split, expected[kept].ravel(), errors[rows[kept]].ravel(), every[kept].ravel())
 
 
-def observe_all(folders: Sequence[Path], model: Path, options: list[str], out: Path) -> list[Observed]:
+def observe_all(folders: Sequence[Path], model: Path, options: list[str], out: Path, relatives: bool) -> list[Observed]:
     """Every case of some folders, one after another."""
     found = []
     for folder in folders:
-        found.append(observe(folder, model, options, out))
+        found.append(observe(folder, model, options, out, relatives))
         means = (100 * float(values.mean()) for values in (found[-1].expected, found[-1].observed))
         print(f"{folder.name}: expected {next(means):.2f} %, observed {next(means):.2f} %", file=sys.stderr, flush=True)
     return found
@@ -65,7 +65,7 @@ def calibrate(folders: Sequence[Path], model: Path, out: Path) -> Calibration:
         plain = Path(place) / model.name
         save_calibration(model, UNTOUCHED, plain)
         for kind, options in KINDS.items():
-            cases = observe_all(folders, plain, options, out / kind)
+            cases = observe_all(folders, plain, options, out / kind, relatives=False)
             curves[kind] = fit_curve(cases)
             print(f"{kind}: {curves[kind]}\nleft out one by one: {summary(left := left_out(cases))}\n{table({kind: left})}\n")
     calibration = Calibration(curves["fitted"], curves["plain"], True)
@@ -76,7 +76,7 @@ def calibrate(folders: Sequence[Path], model: Path, out: Path) -> Calibration:
 
 def measure(folders: Sequence[Path], model: Path, options: list[str], out: Path, picture: Path | None) -> None:
     """Print the reliability of all cases and of each split, and draw it."""
-    cases = observe_all(folders, model, options, out)
+    cases = observe_all(folders, model, options, out, relatives=True)
     groups: dict[str, Sequence[Observed]] = {"all": cases}
     splits = sorted({case.split for case in cases})
     groups |= {split: [case for case in cases if case.split == split] for split in splits} if len(splits) > 1 else {}

@@ -98,13 +98,15 @@ def _kin(bones: tuple[str, ...]) -> frozenset[str]:
 
 
 @contextmanager
-def library_without(clip: str, bones: Sequence[str]) -> Iterator[str]:
-    """For captures that are measured: the bundled library, or a file that lasts as long as the `with`, without what may tell a clip's motion."""
+def library_without(clip: str, bones: Sequence[str], relatives: bool = True) -> Iterator[str]:
+    """For captures that are measured: the bundled library, or a file that lasts as long as the `with`, without what may tell a clip's motion, or without all
+    of the rig's template, as for a rig that nobody knows."""
     library = library_at(CaptureSettings.library)
     assert library is not None
     donors = [library.donor(index) for index in range(len(library.bodies))]
-    left = [(donor, [n for n, name in enumerate(donor.clips) if not may_tell(donor.name, name, clip, bones)]) for donor in donors]
-    if all(len(clips) == len(donor.clips) for donor, clips in left):
+    known = [donor for donor in donors if relatives or donor.name not in _kin(tuple(bones))]
+    left = [(donor, [n for n, name in enumerate(donor.clips) if not may_tell(donor.name, name, clip, bones)]) for donor in known]
+    if len(known) == len(donors) and all(len(clips) == len(donor.clips) for donor, clips in left):
         yield CaptureSettings.library
         return
     with tempfile.TemporaryDirectory() as folder:

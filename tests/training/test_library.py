@@ -82,6 +82,11 @@ def test_relatives_motions_of_another_name_may_be_the_same():
     bones, strange = whole.bodies[index][0].names, ("bone 1", "bone 2")
     told = {(name, kin): may_tell("q_dino_trex", name, "Armature|Velociraptor_Attack", kin) for name in ("TRex_Attack", "TRex_Run") for kin in (bones, strange)}
     assert [key for key, same in told.items() if same] == [("TRex_Attack", bones)]
+    with library_without("no such motion at all", bones, relatives=False) as name:
+        left = library_at(name)
+        assert left is not None
+        assert "q_dino_trex" not in left.names
+        assert "q_animals_horse" in left.names
     assert may_tell("q_dino_trex", "Other|Velociraptor_Attack.002", "Velociraptor_Attack", strange)
 
 
