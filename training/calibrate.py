@@ -29,7 +29,10 @@ KINDS = {"fitted": ["--fit"], "plain": ["--no-fit"]}
 
 
 def observe(folder: Path, model: Path, options: list[str], out: Path, relatives: bool) -> Observed:
-    """Capture one case and lay its errors beside what it expected of them, the reference's own frame left out. relatives: as `library_without` has it."""
+    """Capture one case and lay its errors beside what it expected of them, the reference's own frame left out.
+
+    relatives: as `library_without` has it.
+    """
     case = read_case(folder)
     truth, said = case.truth, out / f"{case.truth.rig}.npz"
     with library_without(truth.clip, truth.names, relatives) as library:
