@@ -1,7 +1,8 @@
 """Make a model's expected errors agree with those of its captures: `python -m mocap_anything.training calibrate CASES --model anywhere`.
 
 Captures every case through the command line, with the default settings and once more without the fit, as if nobody knew rigs of its template; fits a curve
-of three numbers to each kind and writes them into the model file. With `--measure` nothing is fitted: expected and observed errors are compared, tenth by tenth.
+of three numbers to each kind and writes them into the model file. With `--measure` nothing is fitted: expected and observed errors are compared, tenth by
+tenth.
 """
 
 from __future__ import annotations
