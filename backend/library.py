@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -73,13 +75,13 @@ class Library:
     def __init__(self, path: Path) -> None:
         """Raises CaptureError where the file is missing or damaged."""
         try:
-            self._file = np.load(path, allow_pickle=False)
+            self._file = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)  # a file left open could not be replaced on Windows
             header = json.loads(self._file["header"].tobytes())
             if header["format"] != _FORMAT:
                 raise ValueError("of another version")
             self._step, self._entries = header["step"], header["donors"]
             self.bodies = tuple(self._rigs())
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise CaptureError(f"The library of motions {path.name} cannot be read ({error}). Choose another, or 'none'.") from error
 
     def _rigs(self) -> Iterator[tuple[Rig, np.ndarray]]:

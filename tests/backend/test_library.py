@@ -17,6 +17,7 @@ from mocap_anything.training.data.asset import Asset
 from mocap_anything.training.library import donor_of
 from mocap_anything.training.zoo import make_creature
 
+ROOT = Path(__file__).resolve().parents[2]
 STEP = 1e-4  # radians, in which the file has turns
 
 
@@ -128,9 +129,11 @@ def test_a_file_that_is_none_says_so(tmp_path: Path):
     with pytest.raises(CaptureError, match=r"gone\.npz cannot be read.*Choose another"):
         library_at(str(tmp_path / "gone.npz"))
     broken = tmp_path / "broken.npz"
-    broken.write_bytes(b"not a library")
-    with pytest.raises(CaptureError, match="cannot be read"):
-        library_at(str(broken))
+    whole = (ROOT / "assets" / "models" / "motions.npz").read_bytes()
+    for content in (b"", b"not a library", whole[:9000]):
+        broken.write_bytes(content)
+        with pytest.raises(CaptureError, match="cannot be read"):
+            Library(broken)
     np.savez(tmp_path / "other.npz", header=np.frombuffer(b'{"format": "other"}', np.uint8))
     with pytest.raises(CaptureError, match="of another version"):
         library_at(str(tmp_path / "other.npz"))
