@@ -194,7 +194,8 @@ class Anatomy:
         part = {b: names.kind([self.rig.names[b]]) for b in middle}
         heads = [b for b in middle if part[b] == "head"]
         tails = [b for b in middle if part[b] == "tail"]
-        free = [b for b in middle if part[b] not in ("face", "tail")]
+        # a chain that runs back from its root, a fish's that begins at its head, has nothing before it
+        free = [b for b in middle if part[b] not in ("face", "tail") and place[b][1] + place[b][2] > 0]
         ahead = min(heads, key=lambda b: self._depth(b)) if heads else max(free, key=lambda b: place[b][1] + place[b][2], default=-1)
         forward = self._from_hub(ahead) if ahead >= 0 else ()
         rest = [b for b in middle if b not in forward and part[b] != "face" and not self.below[forward, b].any()] if forward else middle

@@ -155,6 +155,19 @@ def test_proposal_keeps_sides_and_order() -> None:
     assert found["Spine", "Spine"] == ("spine_01", "spine_02")
 
 
+def test_a_chain_that_runs_back_from_its_root_is_all_tail() -> None:
+    def back(name: str, count: int) -> Rig:
+        return make_rig({f"{name}{n}": (f"{name}{n - 1}" if n else "", (0, n, 0), (0, n + 1, 0)) for n in range(count)}, count)
+
+    fish, other = back("Main", 6), back("x", 4)
+    links = propose(posed(fish).anatomy(), posed(other).anatomy())
+    assert [(link.target, link.driving) for link in links] == [(("Main0", "Main0"), ("x0", "x0")), (("Main1", "Main5"), ("x1", "x3"))]
+    # and one that runs forward is all neck
+    ahead = make_rig({f"x{n}": (f"x{n - 1}" if n else "", (0, -n, 0), (0, -n - 1, 0)) for n in range(4)})
+    assert posed(ahead).anatomy().neck == (1, 2, 3)
+    assert posed(fish).anatomy().tail == (1, 2, 3, 4, 5)
+
+
 def test_a_foot_that_hangs_elsewhere_belongs_to_the_template() -> None:
     """For its IK one rig's foot hangs from the root: it is still the other's foot, and turns as that does."""
     driving, target = quadruped(1), quadruped(2)
