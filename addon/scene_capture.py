@@ -14,7 +14,7 @@ import numpy as np
 
 from ..backend.errors import CaptureError
 from ..backend.progress import OnProgress, Progress, drain
-from ..backend.settings import CaptureSettings
+from ..backend.settings import MODELS, CaptureSettings
 from .action_player import played_moves
 from .action_reader import CAPTURED, read_moves
 from .blender_versions import assign_action, assigned_action
@@ -94,13 +94,9 @@ class Captured:
     report: dict[str, Any] = field(default_factory=dict)
 
 
-def package_root() -> Path:
-    return Path(__file__).resolve().parent.parent
-
-
 def model_names(folder: str = "") -> list[str]:
     """Names of the bundled models and of those in the user's folder."""
-    folders = [package_root() / "assets" / "models", *([Path(bpy.path.abspath(folder))] if folder else [])]
+    folders = [MODELS, *([Path(bpy.path.abspath(folder))] if folder else [])]
     return sorted({path.stem for place in folders if place.is_dir() for path in place.glob(f"*{MODEL_SUFFIX}")})
 
 

@@ -24,7 +24,7 @@ from .moves import Moves
 from .progress import CancelToken, Progress
 from .reference import Reference
 from .rig import Rig
-from .settings import CaptureSettings
+from .settings import MODELS, CaptureSettings
 from .video import Clip
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from .predictor import Prediction
 
 _INSIDE = 0.1  # share of a reference's points that must lie in its picture
-MODELS = Path(__file__).resolve().parent.parent / "assets" / "models"
 _STAGES = {"load": 0.02, "follow": 0.13, "capture": 0.3, "fit": 0.51, "finish": 0.04}  # shares of the progress bar
 
 ModelLoader = Callable[[Path, Any], Any]

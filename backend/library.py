@@ -28,7 +28,7 @@ from .retarget.correspondence import propose
 from .retarget.links import Link, chain
 from .retarget.transfer import Posed, RetargetSettings, retarget
 from .rig import Rig
-from .settings import CaptureSettings
+from .settings import MODELS, CaptureSettings
 
 _FORMAT = "mocap_anything.motions.v1"
 _STEP = 1e-4  # radians, in which turns are written
@@ -47,9 +47,6 @@ class Donor:
     clips: tuple[str, ...]
     before: np.ndarray
     after: np.ndarray
-
-    def posed(self) -> Posed:
-        return Posed(self.rig, self.rig.rest, self.up, front_of(self.up))
 
 
 def turns_of(rig: Rig, rotations: np.ndarray) -> np.ndarray:
@@ -101,8 +98,8 @@ class Library:
         return [entry["name"] for entry in self._entries]
 
     @cached_property
-    def _anatomies(self) -> list[Anatomy]:
-        return [Anatomy(rig, rig.rest, up, front_of(up)) for rig, up in self.bodies]
+    def _at_rest(self) -> list[Posed]:
+        return [_at_rest(rig, up) for rig, up in self.bodies]
 
     def donor(self, index: int) -> Donor:
         """A body with its motions."""
@@ -113,16 +110,17 @@ class Library:
 
     def carried(self, rig: Rig, up: np.ndarray) -> tuple[Moves, ...]:
         """What a rig does when it moves as the bodies most like it do, best first; nothing where no body is like it. up: (3,) armature frame."""
-        own = Posed(rig, rig.rest, up, front_of(up))
+        own = _at_rest(rig, up)
         mine = own.anatomy()
         found: list[tuple[float, int, tuple[Link, ...]]] = []
-        for index, theirs in enumerate(self._anatomies):
+        for index, body in enumerate(self._at_rest):
+            theirs = body.anatomy()
             links = propose(mine, theirs)
             alike = likeness(mine, theirs, [(chain(rig, link.target), chain(theirs.rig, link.driving)) for link in links])
             if alike >= _LIKENESS:
                 found.append((alike, index, links))
         best = sorted(found, key=lambda entry: (-entry[0], entry[1]))[:_DONORS]
-        return tuple(moves for _, index, links in best for moves in _moves(self.donor(index), own, links))
+        return tuple(moves for _, index, links in best for moves in _moves(self.donor(index), self._at_rest[index], own, links))
 
 
 @lru_cache(8)
@@ -130,7 +128,7 @@ def library_at(name: str) -> Library | None:
     """A bundled library's name or a path to an .npz file, read once; nothing where the name is "none" or empty."""
     if name in ("", "none"):
         return None
-    return Library(Path(name) if name.endswith(".npz") else Path(__file__).resolve().parents[1] / "assets" / "models" / f"{name}.npz")
+    return Library(Path(name) if name.endswith(".npz") else MODELS / f"{name}.npz")
 
 
 def usual_habits(rig: Rig, up: np.ndarray, moves: tuple[Moves, ...] = (), library: str = CaptureSettings.library) -> Habits:
@@ -147,15 +145,19 @@ def likeness(mine: Anatomy, theirs: Anatomy, pairs: Pairs) -> float:
     return float(np.sqrt(shares) - np.mean(apart)) if pairs else 0.0
 
 
-def _moves(donor: Donor, target: Posed, links: Sequence[Link]) -> Iterator[Moves]:
-    """A donor's motions on another body, from rest to rest."""
+def _at_rest(rig: Rig, up: np.ndarray) -> Posed:
+    return Posed(rig, rig.rest, up, front_of(up))
+
+
+def _moves(donor: Donor, body: Posed, target: Posed, links: Sequence[Link]) -> Iterator[Moves]:
+    """A donor's motions on another body than its own, from rest to rest."""
     shape = donor.before.shape[:2]
     turns = exp_rotation(torch.from_numpy(np.stack([donor.before, donor.after]).reshape(-1, len(donor.rig), 3))).numpy()
     rotations = from_local(donor.rig, to_local(donor.rig, bone_rotations(donor.rig.rest)) @ turns)
     count, bones = rotations.shape[:2]
     heads, unknown = np.zeros((count, bones, 3)), np.full((count, bones, 2), np.nan, np.float32)  # nothing of it travels
     motion = Motion(np.arange(count) * FRAME, rotations, heads, np.zeros((count, bones), np.float32), unknown)
-    done = retarget(donor.posed(), target, links, motion, RetargetSettings(travel=False)).rotations.astype(np.float32)
+    done = retarget(body, target, links, motion, RetargetSettings(travel=False)).rotations.astype(np.float32)
     keyed = np.zeros(len(target.rig), bool)
     keyed[[bone for link in links for bone in chain(target.rig, link.target)]] = True
     before, after = done.reshape(2, *shape, *done.shape[1:])

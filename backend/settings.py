@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+MODELS = Path(__file__).resolve().parent.parent / "assets" / "models"  # and other things that come with the extension to be known
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ _SAME = 0.02  # radians, root mean square: turns that differ by less are one mot
 
 def donor_of(asset: Asset, most: int = _CLIPS) -> Donor | None:
     """An asset as the library has it, with as many of its clips as `most`, evenly by name; None where none is long enough."""
-    found = [_turns(asset, clip) for clip in asset.clips if len(clip.pose) > _step(clip)]
+    found = [_turns(asset, clip) for clip in asset.clips if len(clip.pose) > frame_step(clip)]
     if not found:
         return None
     chosen = sorted(set(np.linspace(0, len(found) - 1, min(most, len(found))).round().astype(int).tolist()))
@@ -44,13 +44,14 @@ def donor_of(asset: Asset, most: int = _CLIPS) -> Donor | None:
     return Donor(asset.rig, asset.name, np.asarray(asset.up, np.float64), names, np.stack(before), np.stack(after))
 
 
-def _step(clip: AssetClip) -> int:
+def frame_step(clip: AssetClip) -> int:
+    """Frames of a clip that a `FRAME` lasts, one at least."""
     return max(1, round(FRAME * clip.fps))
 
 
 def _turns(asset: Asset, clip: AssetClip) -> tuple[str, np.ndarray, np.ndarray]:
     """A clip's name, and its turns (N, J, 3) at times that are spread over it, and a `FRAME` later."""
-    step = _step(clip)
+    step = frame_step(clip)
     rows = np.linspace(0, len(clip.pose) - 1 - step, _TIMES).round().astype(int)
     before, after = (turns_of(asset.rig, bone_rotations(clip.pose[at].astype(np.float64))) for at in (rows, rows + step))
     return clip.name, before, after

@@ -16,12 +16,12 @@ from ..backend.joint_limits import JointLimits
 from ..backend.kinematics import bone_rotations, pose_along_carriers
 from ..backend.library import usual_habits
 from ..backend.model.config import SURFACE_POINTS
-from ..backend.moves import FRAME, Moves
+from ..backend.moves import Moves
 from ..backend.rig import Rig
 from ..backend.track_quality import sort_tracks, track_noise
 from .cases import plain
 from .data.asset import Asset, AssetClip
-from .library import may_tell
+from .library import frame_step, may_tell
 from .takes import Take
 
 Method = Callable[[Take], np.ndarray]
@@ -51,7 +51,7 @@ def habits_of(take: Take, own: bool = False) -> Habits:
 
 def moves_in(clip: AssetClip) -> Moves:
     """What a rig does in a clip, all of its bones."""
-    step = max(1, round(FRAME * clip.fps))
+    step = frame_step(clip)
     rotations = bone_rotations(clip.pose.astype(np.float64))
     return Moves(clip.name, rotations[:-step], rotations[step:], np.ones(rotations.shape[1], bool))
 

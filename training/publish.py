@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..backend.calibration import Calibration
-from ..backend.capture import MODELS
 from ..backend.model.checkpoint import load_model, save_model
+from ..backend.settings import MODELS
 
 LIMIT = 32 * 2**20
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from ..calibration import Calibration
 from ..errors import CaptureError
+from ..settings import MODELS
 from .config import ModelConfig
 from .motion_prior import MotionPrior, PriorConfig
 from .network import Video2Pose2Rot
@@ -57,7 +58,7 @@ def load_prior(path: Path) -> MotionPrior:
 @cache
 def bundled_prior() -> MotionPrior:
     """The motion prior that comes with the extension."""
-    return load_prior(Path(__file__).resolve().parents[2] / "assets" / "models" / "motion_prior.safetensors")
+    return load_prior(MODELS / "motion_prior.safetensors")
 
 
 def _load(path: Path, kind: str, make: Callable[[dict[str, str]], Network], device: torch.device | str) -> Network:

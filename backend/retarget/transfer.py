@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -32,6 +33,11 @@ class Posed:
     front: np.ndarray
 
     def anatomy(self) -> Anatomy:
+        """Made once, since one body is often retargeted to many."""
+        return self._anatomy
+
+    @cached_property
+    def _anatomy(self) -> Anatomy:
         return Anatomy(self.rig, self.pose, self.up, self.front)
 
 
