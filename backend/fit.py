@@ -5,9 +5,10 @@ the wrong one. So all places where it sees each point are data: a frame's cost, 
 
     sum over points  w rho(|project(x(e)) - place|^2 / noise^2)     in crop units, rho Cauchy's
   + e^T since^-1 e                                                  as far, and about such axes, as bones of such a body usually turn
-  + d^T pace^-1 d / dt^2                                            d from the frame before, with the speed then: as fast as they usually do
+  + d^T (pace dt^2 + unsure)^-1 d                                   d from the frame before, with the speed then: as fast as they usually do
 
-over axis-angles e of all bones against their carriers since the reference and one translation; what is usual a network tells from the rig and,
+over axis-angles e of all bones against their carriers since the reference and one translation, as in an extended Kalman filter (`unsure` is the
+covariance of the frame before's); what is usual a network tells from the rig and,
 where it has any, its own actions do (habits.py). The place is the mean of a point's places, each by its chance and by how near it is to where
 the pose so far puts the point (expectation maximisation); a point with none near weighs nothing. The fit starts at the reference and goes
 outward frame by frame: of two like legs the one is taken that moves there. Points of the skin are data as well, where optical flow has carried
@@ -113,7 +114,7 @@ def _outward(problem: Problem, state: State, seed: int, pictures: Iterator[np.nd
                 problem.observe(part, shot)
                 for stage in _STAGES:
                     posed = problem.settle(state, part, posed, ((goal[0], settings.heard * goal[1]), seen), before_it, stage)
-            problem.know(state, part, gap)
+            problem.know(state, part, before_it)
             if shot is not None:
                 problem.remember(posed, part, shot)
             if frame != before:

@@ -41,12 +41,13 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Before:
-    """What the frame before lets expect: angles (1, A, 3), shift (1, 3), the seconds since, gap (1,), and about which angles (3A,) bones are held how
-    firmly (3A, 3A)."""
+    """What the frame before lets expect: angles (1, A, 3), shift (1, 3), the seconds since, gap (1,), how firmly bones are held there (3A, 3A), and
+    about which angles (3A,) they are held how firmly (3A, 3A) whatever was before."""
 
     angles: Tensor
     shift: Tensor
     gap: Tensor
+    hold: Tensor
     usual: Tensor
     firmness: Tensor
 
@@ -80,7 +81,8 @@ class Problem:
         self.told, pace = habits.of(rig, self.chain.active, self.chain.reference.numpy())
         self.spread = self.told.spread(settings.lively, settings.rest)
         self.firmness = torch.linalg.inv(self.spread)
-        self.pace = torch.linalg.inv(pace.spread(settings.brisk, settings.still))  # (3A, 3A) how firmly bones are held where they are expected
+        self.pace = pace.spread(settings.brisk, settings.still)  # (3A, 3A) covariance of what bones turn in a `FRAME`
+        self.unsure: Tensor | None = None  # (3A, 3A) covariance of the frame before's turns; nothing of the reference's
         self.share = torch.from_numpy(body.mask.sum(1)[rows] ** -0.5)  # points of one bone err alike
         self.corner = torch.from_numpy(track.crop.center - np.asarray(track.crop.side)[:, None] / 2)
         self.side = torch.from_numpy(np.asarray(track.crop.side, np.float64))
@@ -93,7 +95,6 @@ class Problem:
         self.tracks: SkinTracks | None = None
         self.likeness: Likeness | None = None
         self.normal: Tensor  # the last step's equations
-        self.carried_on: Tensor  # what the frame before has in them
         self.moved = 0.0  # the last step's largest change
         self.placed = torch.zeros(frames, 3, 3)
         self.known = torch.zeros(frames, len(self.chain.active), 3, 3)  # single precision: it is the largest thing here
@@ -113,7 +114,9 @@ class Problem:
     def before(self, angles: Tensor, shift: Tensor, gap: Tensor) -> Before:
         """What is expected where the frame before, and how it moved, lets expect angles (1, A, 3) and shift (1, 3) after a gap (1,)."""
         usual, spread = self.told.near(angles.flatten(), self.spread)
-        return Before(angles, shift, gap, usual, self.firmness if spread is self.spread else torch.linalg.inv(spread))
+        moved = self.pace * (float(gap) / FRAME) ** 2
+        hold = torch.linalg.inv(moved if self.unsure is None else moved + self.unsure)
+        return Before(angles, shift, gap, hold, usual, self.firmness if spread is self.spread else torch.linalg.inv(spread))
 
     def look(self, posed: Posed, part: slice) -> tuple[Tensor, Tensor]:
         """Where each point should go, crop units (n, P, 2), from its places near the present pose, and how surely (n, P)."""
@@ -144,7 +147,8 @@ class Problem:
             self.tracks.close()
 
     def forget(self) -> None:
-        """What the skin looked like in the frame before."""
+        """The frame before: how it stood, and what the skin looked like."""
+        self.unsure = None
         if self.tracks is not None:
             self.tracks.forget()
 
@@ -235,13 +239,13 @@ class Problem:
         assert self.likeness is not None
         self.likeness.observe(shot, self._camera(part))
 
-    def know(self, state: State, part: slice, gap: Tensor) -> None:
-        """Keep how surely each angle, and the place, is known, by the last step, without what the frame before said."""
+    def know(self, state: State, part: slice, before: Before) -> None:
+        """Keep how surely each angle, and the place, is known, by the last step, without what the frame before said; and with it, for the next."""
         angles = state.angles[part]
         normal = self.normal.clone()
-        count = len(self.carried_on)
-        normal[:, :count, :count] -= self.carried_on
-        normal[:, -3:, -3:] -= self._firm(part, gap)
+        self.unsure = torch.linalg.inv(normal[0])[:-3, :-3]
+        normal[:, :-3, :-3] -= before.hold
+        normal[:, -3:, -3:] -= self._firm(part, before.gap)
         covariance = torch.linalg.inv(normal)
         known = surety(covariance, inverse_left_jacobian(angles)), torch.linalg.inv(covariance[:, -3:, -3:])
         self.known[part], self.placed[part] = ((self.settings.doubtful * x).float() for x in known)
@@ -258,9 +262,8 @@ class Problem:
         back = log_rotation(exp_rotation(before.angles) @ exp_rotation(angles).transpose(-1, -2))
         change = torch.block_diag(*inverse_left_jacobian(angles)[0])
         rest = change.T @ before.firmness
-        self.carried_on = self.pace * (FRAME / float(before.gap)) ** 2
-        normal[0, :-3, :-3] += rest @ change + self.carried_on
-        gradient[0, :-3] += self.carried_on @ back.flatten() - rest @ (angles.flatten() - before.usual)
+        normal[0, :-3, :-3] += rest @ change + before.hold
+        gradient[0, :-3] += before.hold @ back.flatten() - rest @ (angles.flatten() - before.usual)
 
     def _seen(self, points: Tensor, part: slice) -> tuple[Tensor, Tensor]:
         """Where points (n, P, 3) show, crop units (n, P, 2), and how that moves with them (n, P, 2, 3)."""

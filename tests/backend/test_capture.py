@@ -120,10 +120,11 @@ def test_confidence_is_the_models_calibration_of_the_networks_word(case, model):
     assert not run(request(case, 6, fit=False))[0].report["calibrated"], "a model file without numbers"
 
 
-@pytest.mark.parametrize(("compare", "least"), [(False, 1e-4), (True, 1e-3)])
-def test_re_rolling_every_bone_moves_no_vertex(case, compare, least):
-    """Capture.md: replacing each bone's axes by any others changes nothing that is seen; drawn pixels may fall to either side of an edge, by rounding."""
-    rig, pose, camera, clip, settings = case = (*case[:4], replace(case[4], refine=compare))
+@pytest.mark.parametrize(("compare", "library", "least"), [(False, "motions", 1e-4), (True, "none", 1e-3)])
+def test_re_rolling_every_bone_moves_no_vertex(case, compare, library, least):
+    """Capture.md: replacing each bone's axes by any others changes nothing that is seen; drawn pixels may fall to either side of an edge, by rounding,
+    of which more comes in a random network's captures where motions near one pose and near another say different things."""
+    rig, pose, camera, clip, settings = case = (*case[:4], replace(case[4], refine=compare, library=library))
     rng = np.random.default_rng(0)
     turn = np.linalg.qr(rng.normal(size=(len(rig), 3, 3)))[0]
     turn *= np.linalg.det(turn)[:, None, None]
