@@ -101,17 +101,17 @@ def _outward(problem: Problem, state: State, seed: int, pictures: Iterator[np.nd
             gap = (problem.times[part] - problem.times[before]).abs().clamp(min=_LEAST_GAP)
             expected = angles + settings.onward * speed * gap
             state.angles[part], state.shift[part] = expected, shift
-            shot = next(shots, None)
+            shot, view = next(shots, (None, None))
             first = shot if first is None else first
             before_it = problem.before(expected, shift, gap)
             posed = problem.pose(state, part)
-            comparing = shot is not None and problem.likeness is not None and frame != seed
+            comparing = view is not None and frame != seed
             for _ in range(settings.looks):
                 goal = problem.look(posed, part)
                 seen = None if shot is None else problem.follow(posed, part, shot)
                 posed = problem.settle(state, part, posed, (goal, seen), before_it, _GLANCE if comparing else _POINTS)
-            if shot is not None and comparing:
-                problem.observe(part, shot)
+            if view is not None and comparing:
+                problem.observe(part, view)
                 for stage in _STAGES:
                     posed = problem.settle(state, part, posed, ((goal[0], settings.heard * goal[1]), seen), before_it, stage)
             problem.know(state, part, before_it)
