@@ -7,13 +7,13 @@ the wrong one. So all places where it sees each point are data: a frame's cost, 
   + e^T since^-1 e                                                  as far, and about such axes, as bones of such a body usually turn
   + d^T (pace dt^2 + unsure)^-1 d                                   d from the frame before, with the speed then: as fast as they usually do
 
-over axis-angles e of all bones against their carriers since the reference and one translation, as in an extended Kalman filter (`unsure` is the
-covariance of the frame before's); what is usual a network tells from the rig and,
-where it has any, its own actions do (habits.py). The place is the mean of a point's places, each by its chance and by how near it is to where
-the pose so far puts the point (expectation maximisation); a point with none near weighs nothing. The fit starts at the reference and goes
-outward frame by frame: of two like legs the one is taken that moves there. Points of the skin are data as well, where optical flow has carried
-them. Then the rig is drawn as it stands and compared with the frame (likeness.py), first blurred, and then sharply. In the end every bone, and
-where the whole stands, is steadied over time by what each frame knew of it.
+over axis-angles e of all bones against their carriers since the reference and one translation, as in an extended Kalman filter: `unsure` is the
+covariance of the frame before's. What is usual a network tells from the rig and, where there are any, its own actions and those of bodies like it
+(habits.py). The place is the mean of a point's places, each by its chance and by how near it is to where the pose so far puts the point (expectation
+maximisation); a point with none near weighs nothing. The fit starts at the reference and goes outward frame by frame: of two like legs the one is
+taken that moves there. Points of the skin are data as well, where optical flow has carried them. Then the rig is drawn as it stands and compared
+with the frame (likeness.py), first blurred, and then sharply. In the end all bones together are smoothed by what later frames found (smoother.py),
+and each, and where the whole stands, is steadied over time by what each frame knew of it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from .fit_settings import FitSettings
 from .habits import Habits
 from .ik_chain import Chain
 from .rig import Rig
+from .smoother import Smoother
 from .steady import steady
 from .surface import Shot
 
@@ -92,6 +93,7 @@ def _outward(problem: Problem, state: State, seed: int, pictures: Iterator[np.nd
     for path in (range(seed, frames), range(seed - 1, -1, -1)):
         shots = problem.shots(path, pictures, scale)
         problem.forget()
+        smoother = Smoother(state.angles)
         if first is not None:
             problem.remember(problem.pose(state, slice(seed, seed + 1)), slice(seed, seed + 1), first)
         angles, shift = torch.zeros_like(state.angles[:1]), torch.zeros_like(state.shift[:1])
@@ -103,7 +105,7 @@ def _outward(problem: Problem, state: State, seed: int, pictures: Iterator[np.nd
             state.angles[part], state.shift[part] = expected, shift
             shot, view = next(shots, (None, None))
             first = shot if first is None else first
-            before_it = problem.before(expected, shift, gap)
+            unsure, before_it = problem.unsure, problem.before(expected, shift, gap)
             posed = problem.pose(state, part)
             comparing = view is not None and frame != seed
             for _ in range(settings.looks):
@@ -115,9 +117,12 @@ def _outward(problem: Problem, state: State, seed: int, pictures: Iterator[np.nd
                 for stage in _STAGES:
                     posed = problem.settle(state, part, posed, ((goal[0], settings.heard * goal[1]), seen), before_it, stage)
             problem.know(state, part, before_it)
+            if unsure is not None and before != seed:
+                smoother.add(before, frame, expected[0], unsure @ before_it.hold)
             if shot is not None:
                 problem.remember(posed, part, shot)
             if frame != before:
                 speed = (state.angles[part] - angles) / gap
             angles, shift, before, done = state.angles[part].clone(), state.shift[part].clone(), frame, done + 1
             yield done / frames
+        smoother.finish()

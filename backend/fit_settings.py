@@ -31,6 +31,6 @@ class FitSettings:
     looks: int = 1
     heard: float = 0.3
     sure: float = 1.5
-    surge: float = 300.0
+    surge: float = 600.0
     rush: float = 20.0
     doubtful: float = 0.1
