@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
+import torch
 from mocap_anything.backend.assemble import Track, assemble
 from mocap_anything.backend.body_points import Body
 from mocap_anything.backend.fit import fit
+from mocap_anything.backend.fit_problem import Problem, Stage
 from mocap_anything.backend.fit_settings import FitSettings
 from mocap_anything.backend.habits import Habits
 from mocap_anything.backend.kinematics import bone_rotations
@@ -63,6 +65,24 @@ def test_where_nothing_is_seen_the_rig_stays_as_in_the_reference(oracle):
     lost = replace(track, places=np.zeros((*track.uv.shape[:-1], 1, 2), np.float32), chances=np.zeros((*track.uv.shape[:-1], 1), np.float32))
     found = fitted(rig, body, lost).rotations(body)
     assert np.abs(found - bone_rotations(pose[10])[body.bones]).max() < 1e-4
+
+
+def test_what_a_frame_left_open_the_next_is_not_held_to(oracle):
+    rig, body, _, track = oracle
+    seen = np.broadcast_to(body.mask[None, ..., None] * np.ones((30, 1, 1, 1)), (*track.uv.shape[:-1], 1))
+    holds = []
+    for chances in (seen, np.zeros_like(seen)):
+        problem = Problem(rig, body, held(track, track.uv[..., None, :], chances), HABITS, EXACT)
+        state, part, gap = problem.start(), slice(11, 12), torch.tensor([1 / 24], dtype=torch.float64)
+        first = problem.before(state.angles[part], state.shift[part], gap)
+        posed = problem.pose(state, part)
+        problem.settle(state, part, posed, (problem.look(posed, part), None), first, Stage(3))
+        problem.know(state, part, first)
+        holds.append(problem.before(state.angles[part], state.shift[part], gap).hold)
+        assert torch.linalg.eigvalsh(first.hold - holds[-1])[0] > -1e-6 * first.hold.diagonal().max(), "from the reference on, which is known"
+    assert holds[1].trace() < 0.9 * holds[0].trace()
+    problem.forget()
+    assert torch.equal(problem.before(state.angles[part], state.shift[part], gap).hold, first.hold)
 
 
 def test_the_reference_stays(oracle):
