@@ -103,17 +103,17 @@ def _outward(problem: Problem, state: State, seed: int, pictures: Iterator[np.nd
             gap = (problem.times[part] - problem.times[before]).abs().clamp(min=_LEAST_GAP)
             expected = angles + settings.onward * speed * gap
             state.angles[part], state.shift[part] = expected, shift
-            shot, view = next(shots, (None, None))
+            shot = next(shots, None)
             first = shot if first is None else first
             unsure, before_it = problem.unsure, problem.before(expected, shift, gap)
             posed = problem.pose(state, part)
-            comparing = view is not None and frame != seed
+            comparing = shot is not None and problem.likeness is not None and frame != seed
             for _ in range(settings.looks):
                 goal = problem.look(posed, part)
                 seen = None if shot is None else problem.follow(posed, part, shot)
                 posed = problem.settle(state, part, posed, (goal, seen), before_it, _GLANCE if comparing else _POINTS)
-            if view is not None and comparing:
-                problem.observe(part, view)
+            if shot is not None and comparing:
+                problem.observe(part, shot)
                 for stage in _STAGES:
                     posed = problem.settle(state, part, posed, ((goal[0], settings.heard * goal[1]), seen), before_it, stage)
             problem.know(state, part, before_it)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .ahead import ahead
 from .assemble import Track
 from .axis_angles import exp_rotation, inverse_left_jacobian, log_rotation
 from .body_points import Body
@@ -17,7 +16,7 @@ from .camera import Camera
 from .fit_settings import FitSettings
 from .habits import Habits
 from .ik_chain import Chain, Targets, levers, swept
-from .likeness import Likeness, View, view_of
+from .likeness import Likeness
 from .moves import FRAME
 from .rig import Rig
 from .skin_tracks import SkinTracks
@@ -153,19 +152,15 @@ class Problem:
         if self.tracks is not None:
             self.tracks.forget()
 
-    def shots(self, path: range, pictures: Iterator[np.ndarray] | None, scale: float) -> Iterator[tuple[Shot, View | None]]:
-        """A way's frames, each with a look at the next one's picture, and what they show to compare with; made a frame ahead."""
-        return ahead(self._shots(path, pictures, scale))
-
-    def _shots(self, path: range, pictures: Iterator[np.ndarray] | None, scale: float) -> Iterator[tuple[Shot, View | None]]:
+    def shots(self, path: range, pictures: Iterator[np.ndarray] | None, scale: float) -> Iterator[Shot]:
+        """A way's frames, each with a look at the next one's picture."""
         if pictures is None or not len(path):
             return
         assert self.mask is not None
         image = next(pictures)
         for frame in path:
             after = next(pictures) if frame != path[-1] else None
-            shot = Shot(image, after, scale, self.mask[frame], self.crop.at(frame))
-            yield shot, None if self.likeness is None else view_of(shot)
+            yield Shot(image, after, scale, self.mask[frame], self.crop.at(frame))
             if after is not None:
                 image = after
 
@@ -239,10 +234,10 @@ class Problem:
                 break
         return posed
 
-    def observe(self, part: slice, view: View) -> None:
+    def observe(self, part: slice, shot: Shot) -> None:
         """Look at a part's one frame, to compare it with the drawn rig."""
         assert self.likeness is not None
-        self.likeness.observe(view, self._camera(part))
+        self.likeness.observe(shot, self._camera(part))
 
     def know(self, state: State, part: slice, before: Before) -> None:
         """Keep how surely each angle, and the place, is known, by the last step, without what the frame before said; and with it, for the next."""

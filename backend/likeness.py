@@ -9,14 +9,11 @@ ride on a bone add up to what it is asked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from .body_points import Crop
 from .camera import Camera
 from .crop import crop_square
 from .drawn import Painted, Visible
@@ -32,26 +29,6 @@ _ASTRAY = 2.0  # usual errors at which a pixel counts as half
 _RIM = 1.5  # blurs beyond the drawing's rim, so far its pixels speak too
 
 
-@dataclass(frozen=True, eq=False)
-class View:
-    """What a window of a frame shows: color (S, S, 3) about grey, and seen (S, S, 4), the subject's mask and its colours on it, in usual errors."""
-
-    window: Crop
-    color: np.ndarray
-    seen: np.ndarray
-
-
-def view_of(shot: Shot) -> View:
-    """A frame's."""
-    center, side = np.asarray(shot.window.center) * shot.scale, float(shot.window.side) * shot.scale
-    fine = crop_square(shot.image, center, side, _FINE).permute(1, 2, 0).numpy()
-    coarse = cv2.resize(shot.mask, (_FINE, _FINE), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
-    size = (_SIZE, _SIZE)
-    subject, picture = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (sharpened(fine, coarse), fine.astype(np.float32)))
-    color = picture / 255 - 0.5
-    return View(shot.window, color, np.concatenate([subject[..., None] / _MASK, _hues(color) * subject[..., None]], -1))
-
-
 class Likeness:
     """A surface in the colours of an aligned reference, compared with a frame at a time."""
 
@@ -60,20 +37,27 @@ class Likeness:
         cut = crop_square(reference.image, start.crop.center, float(start.crop.side), start.size).permute(1, 2, 0).numpy()
         self.paint = Painted(cut, start.intrinsics, start.vertices, start.visible.depth(start.vertices, start.triangles))
 
-    def observe(self, view: View, camera: Camera) -> None:
-        """Look at a frame from now on."""
-        self.view, self.camera = view, camera
+    def observe(self, shot: Shot, camera: Camera) -> None:
+        """Look at a frame."""
+        center, side = np.asarray(shot.window.center) * shot.scale, float(shot.window.side) * shot.scale
+        fine = crop_square(shot.image, center, side, _FINE).permute(1, 2, 0).numpy()
+        coarse = cv2.resize(shot.mask, (_FINE, _FINE), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
+        size = (_SIZE, _SIZE)
+        subject, picture = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (sharpened(fine, coarse), fine.astype(np.float32)))
+        self.camera, self.window = camera, shot.window
+        self.color = picture / 255 - 0.5
+        self.seen = np.concatenate([subject[..., None] / _MASK, _hues(self.color) * subject[..., None]], -1)
         self.blurred: dict[float, np.ndarray] = {}
 
     def normal(self, rotations: np.ndarray, heads: np.ndarray, blur: float) -> tuple[Tensor, Tensor] | None:
         """What the frame adds to the normal equations of a pose: (3A + 3, 3A + 3) and (3A + 3,); None where nothing of it shows. blur: pixels of 64."""
-        standing = self.surface.stand(rotations, heads, self.camera, self.view.window, _SIZE)
+        standing = self.surface.stand(rotations, heads, self.camera, self.window, _SIZE)
         if standing is None or not len(standing.visible.pixel):
             return None
         visible = standing.visible
         drawn = _blurred(self._drawn(standing, visible), blur)
         if blur not in self.blurred:
-            self.blurred[blur] = _blurred(self.view.seen, blur)
+            self.blurred[blur] = _blurred(self.seen, blur)
         residual, mean = self.blurred[blur] - drawn, (self.blurred[blur] + drawn) / 2
         near, owner = _owners(visible, _RIM * blur)
         slope = np.stack([np.gradient(mean, axis=axis).reshape(-1, mean.shape[-1])[near] for axis in (1, 0)], -1) * _SIZE  # a crop's side
@@ -87,7 +71,7 @@ class Likeness:
     def _drawn(self, standing: Standing, visible: Visible) -> np.ndarray:
         """(size, size, 4) the rig's mask and its colours; what the reference doesn't show of it looks as the frame does there."""
         paint = self.paint.sample(visible, standing.triangles, self.reach)
-        color = np.where(paint[:, 3:] > 0, paint[:, :3], self.view.color.reshape(-1, 3)[visible.pixel])
+        color = np.where(paint[:, 3:] > 0, paint[:, :3], self.color.reshape(-1, 3)[visible.pixel])
         full = np.zeros((_SIZE * _SIZE, 4), np.float32)
         full[visible.pixel, 0] = 1 / _MASK
         full[visible.pixel, 1:] = _hues(color[:, None])[:, 0]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from mocap_anything.backend.axis_angles import exp_rotation
 from mocap_anything.backend.ik_chain import Chain, Targets
-from mocap_anything.backend.likeness import Likeness, view_of
+from mocap_anything.backend.likeness import Likeness
 from mocap_anything.backend.rasterizer import draw_rig
 from mocap_anything.backend.segmentation import sharpened
 from mocap_anything.backend.surface import Seen, Shot, Surface
@@ -94,7 +94,7 @@ def test_the_rig_is_moved_until_it_looks_as_in_the_picture(drawn):
     image, mask = picture(stand)
     fine = (crop.center[None] - float(crop.side) / 2 + (np.stack(np.meshgrid(np.arange(128), np.arange(128)), -1) + 0.5) * float(crop.side) / 128 - 0.5)
     window = cv2.remap(mask.astype(np.float32), *np.moveaxis(fine.astype(np.float32), -1, 0), cv2.INTER_LINEAR)
-    likeness.observe(view_of(Shot(image, None, 1.0, (255 * coarse(window)).astype(np.uint8), crop)), camera)
+    likeness.observe(Shot(image, None, 1.0, (255 * coarse(window)).astype(np.uint8), crop), camera)
     goal_stands = surface.stand(*goal, camera, crop, 128)
     shown = np.unique(goal_stands.triangles[goal_stands.visible.triangle])
     found, place = torch.zeros(1, active, 3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
@@ -117,6 +117,6 @@ def test_the_rig_is_moved_until_it_looks_as_in_the_picture(drawn):
 def test_a_rig_out_of_the_picture_says_nothing(drawn):
     chain, _, camera, likeness, picture, crop = drawn
     image, _ = picture(np.tile(np.eye(4), (len(chain.rig), 1, 1)))
-    likeness.observe(view_of(Shot(image, None, 1.0, np.zeros((32, 32), np.uint8), crop)), camera)
+    likeness.observe(Shot(image, None, 1.0, np.zeros((32, 32), np.uint8), crop), camera)
     far = torch.from_numpy(np.linalg.inv(camera.from_armature)[:3, :3] @ [0.0, 0, -1e3])
     assert likeness.normal(*posed(chain, torch.zeros(1, len(chain.active), 3, dtype=torch.float64), far), 1.0) is None
