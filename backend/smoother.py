@@ -30,7 +30,7 @@ class Smoother:
         self.steps: list[_Step] = []
 
     def add(self, before: int, frame: int, expected: Tensor, gain: Tensor) -> None:
-        """A step whose frame is found: expected (A, 3) and gain (3A, 3A), its covariance before the step and the inverse of what was expected after it."""
+        """A step whose frame is found. expected: (A, 3). gain: (3A, 3A) covariance of the turns before it, times the inverse of the expected ones'."""
         self.steps.append(_Step(before, frame, expected, gain.float()))
         if len(self.steps) == _STRETCH + _BEYOND:
             self._settle(_STRETCH)
