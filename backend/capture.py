@@ -103,7 +103,6 @@ def capture(
     from .device import choose_device, seed_everything
     from .library import usual_habits
     from .model.checkpoint import load_model
-    from .predictor import Predictor
 
     clock, done = _Clock(), 0.0
     yield Progress("Loading the model", 0.0)
@@ -117,32 +116,30 @@ def capture(
         habits = usual_habits(request.rig, np.asarray(request.up), request.moves, request.settings.library) if request.settings.fit else None
     done = _STAGES["load"]
     tracks: list[Track] = []
-    share = 1.0 / sum(len(plan.frames) for plan in plans)
+    aligned = _aligned_times(request)
+    search = habits is not None and not len(aligned)
+    share = 1.0 / (sum(len(plan.frames) for plan in plans) + search * len(frames))
     for plan in plans:
-        cancel.check()
-        part = len(plan.frames) * share
-        with clock.stage("load"):
-            fitted = request.settings.fit and plan.reference.time is not None  # a rendered reference is no frame that a fit could start from
-            predictor = Predictor(model, body, plan.prompts(request, body, model.config.image_size), device, turns=not fitted)
-        crop = yield from _follow(request, predictor, plan, cancel, clock, done, part)
-        done += _STAGES["follow"] * part
-        track = yield from _predict(request, predictor, plan, crop, cancel, clock, done, part)
-        done += _STAGES["capture"] * part
-        if fitted and habits is not None:
-            track = yield from _fitted(request, body, track, plan, habits, settle, cancel, clock, done, part)
-        tracks.append(track)
-        done += _STAGES["fit"] * part
+        known = None if plan.reference.time is None else habits  # a rendered reference is no frame that a fit could start from
+        tracks.append((yield from _told(request, body, model, device, plan, None, known, settle, cancel, clock, done, len(plan.frames) * share)))
+        done += (_STAGES["follow"] + _STAGES["capture"] + _STAGES["fit"]) * len(plan.frames) * share
+    start: Reference | None = None
+    if search and habits is not None:
+        rough = blend_tracks(tracks, aligned)[0]
+        start = yield from _found(request, body, rough, habits, frames, cancel, clock, done)
+        if start is not None:
+            plan = _Plan(start, frames, request.clip.index_at(start.time or 0.0), rough.crop.at(0), _reference_crop(body, start))
+            tracks = [(yield from _told(request, body, model, device, plan, rough.crop, habits, settle, cancel, clock, done, len(frames) * share))]
     yield Progress("Finishing", 1 - _STAGES["finish"])
     with clock.stage("finish"):
-        aligned = _aligned_times(request)
         raw = assemble(request.rig, body, blend_tracks(tracks, aligned), request.settings, np.asarray(request.up))
-        raw = model.calibration.applied(raw, aligned, fitted=request.settings.fit and len(aligned) > 0)
+        raw = model.calibration.applied(raw, aligned, fitted=request.settings.fit and (len(aligned) > 0 or start is not None))
         motion = _finish(request, raw)
     report = {
         "device": str(device), "model": request.settings.model, "frames": len(motion), "references": len(request.references),
         "driven_bones": len(body.bones), "expected_error": round(float(np.mean(motion.confidence[:, body.bones])), 4),
         "calibrated": model.calibration.measured, "own_actions": [one.name for one in request.moves],
-        "moves_like": habits.moves_like if habits else [],
+        "moves_like": habits.moves_like if habits else [], "found_at": None if start is None else start.time,
     }
     yield Progress("Done", 1.0)
     return CaptureResult(motion, raw, clock.seconds, report)
@@ -212,6 +209,46 @@ def _reference_crop(body: Body, reference: Reference) -> Crop:
     if inside < _INSIDE:
         raise CaptureError(f"The rig is outside the picture in {where}. Pose it over the subject as the camera sees it, or choose another reference frame.")
     return crop_around(pixels)
+
+
+def _told(
+    request: CaptureRequest, body: Body, model: Any, device: Any, plan: _Plan, crop: Crop | None, habits: Habits | None, settle: Settle | None,
+    cancel: CancelToken, clock: _Clock, done: float, part: float,
+) -> Generator[Progress, None, Track]:
+    """What the network says of a plan's frames; fitted where there are habits. crop: where the subject is, if that is known."""
+    from .predictor import Predictor
+
+    cancel.check()
+    with clock.stage("load"):
+        predictor = Predictor(model, body, plan.prompts(request, body, model.config.image_size), device, turns=habits is None)
+    if crop is None:
+        crop = yield from _follow(request, predictor, plan, cancel, clock, done, part)
+    done += _STAGES["follow"] * part
+    track = yield from _predict(request, predictor, plan, crop, cancel, clock, done, part)
+    done += _STAGES["capture"] * part
+    if habits is not None:
+        track = yield from _fitted(request, body, track, plan, habits, settle, cancel, clock, done, part)
+    return track
+
+
+def _found(
+    request: CaptureRequest, body: Body, track: Track, habits: Habits, frames: range, cancel: CancelToken, clock: _Clock, done: float
+) -> Generator[Progress, None, Reference | None]:
+    """The rig as it stands in one of the frames, by a rendered reference's track; None where it can't be told."""
+    from .device import one_thread
+    from .found_start import find_start
+
+    found: Reference | None = None
+    steps = find_start(request.rig, body, track, habits, request.clip, frames.start)
+    with one_thread():
+        while True:
+            cancel.check()
+            with clock.stage("start"):
+                try:
+                    found = next(steps) or found
+                except StopIteration:
+                    return found
+            yield Progress("Finding the rig in the video", done)
 
 
 def _follow(

@@ -86,18 +86,23 @@ class Problem:
         self.share = torch.from_numpy(body.mask.sum(1)[rows] ** -0.5)  # points of one bone err alike
         self.corner = torch.from_numpy(track.crop.center - np.asarray(track.crop.side)[:, None] / 2)
         self.side = torch.from_numpy(np.asarray(track.crop.side, np.float64))
-        self.camera = track.camera
         self.mask, self.crop = track.mask, track.crop
-        matrix = np.broadcast_to(track.camera.from_armature, (frames, 4, 4)).copy()
-        matrix[:, :3, :3] *= rig.size
-        self.matrix = torch.from_numpy(matrix)
-        self.intrinsics = torch.from_numpy(np.broadcast_to(track.camera.intrinsics, (frames, 4)).copy())
+        self.stand_before(track.camera)
         self.tracks: SkinTracks | None = None
         self.likeness: Likeness | None = None
         self.normal: Tensor  # the last step's equations
         self.moved = 0.0  # the last step's largest change
         self.placed = torch.zeros(frames, 3, 3)
         self.known = torch.zeros(frames, len(self.chain.active), 3, 3)  # single precision: it is the largest thing here
+
+    def stand_before(self, camera: Camera) -> None:
+        """Be seen by a camera, of one time or of all frames."""
+        frames = len(self.times)
+        self.camera = camera
+        matrix = np.broadcast_to(camera.from_armature, (frames, 4, 4)).copy()
+        matrix[:, :3, :3] *= self.chain.size
+        self.matrix = torch.from_numpy(matrix)
+        self.intrinsics = torch.from_numpy(np.broadcast_to(camera.intrinsics, (frames, 4)).copy())
 
     def start(self) -> State:
         """The reference's pose in every frame."""
@@ -139,7 +144,8 @@ class Problem:
             return
         self.tracks = SkinTracks(self.surface)
         if compare:
-            self.likeness = Likeness(self.surface, start, track.reference)
+            self.likeness = Likeness(self.surface)
+            self.likeness.color_as(start, track.reference)
 
     def close(self) -> None:
         """End what following points left running."""

@@ -30,10 +30,15 @@ _RIM = 1.5  # blurs beyond the drawing's rim, so far its pixels speak too
 
 
 class Likeness:
-    """A surface in the colours of an aligned reference, compared with a frame at a time."""
+    """A surface in the colours of an aligned reference, compared with a frame at a time; without one by its outline alone."""
 
-    def __init__(self, surface: Surface, start: Standing, reference: Reference) -> None:
-        self.surface, self.reach = surface, surface.rig.size * float(reference.camera.scale)
+    def __init__(self, surface: Surface) -> None:
+        self.surface = surface
+        self.paint: Painted | None = None
+
+    def color_as(self, start: Standing, reference: Reference) -> None:
+        """From now on in the colours of an aligned reference, in which the surface stands so."""
+        self.reach = self.surface.rig.size * float(reference.camera.scale)
         cut = crop_square(reference.image, start.crop.center, float(start.crop.side), start.size).permute(1, 2, 0).numpy()
         self.paint = Painted(cut, start.intrinsics, start.vertices, start.visible.depth(start.vertices, start.triangles))
 
@@ -46,7 +51,8 @@ class Likeness:
         subject, picture = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (sharpened(fine, coarse), fine.astype(np.float32)))
         self.camera, self.window = camera, shot.window
         self.color = picture / 255 - 0.5
-        self.seen = np.concatenate([subject[..., None] / _MASK, _hues(self.color) * subject[..., None]], -1)
+        colors = [] if self.paint is None else [_hues(self.color) * subject[..., None]]
+        self.seen = np.concatenate([subject[..., None] / _MASK, *colors], -1)
         self.blurred: dict[float, np.ndarray] = {}
 
     def normal(self, rotations: np.ndarray, heads: np.ndarray, blur: float) -> tuple[Tensor, Tensor] | None:
@@ -55,10 +61,8 @@ class Likeness:
         if standing is None or not len(standing.visible.pixel):
             return None
         visible = standing.visible
-        drawn = _blurred(self._drawn(standing, visible), blur)
-        if blur not in self.blurred:
-            self.blurred[blur] = _blurred(self.seen, blur)
-        residual, mean = self.blurred[blur] - drawn, (self.blurred[blur] + drawn) / 2
+        seen, drawn = self._both(standing, blur)
+        residual, mean = seen - drawn, (seen + drawn) / 2
         near, owner = _owners(visible, _RIM * blur)
         slope = np.stack([np.gradient(mean, axis=axis).reshape(-1, mean.shape[-1])[near] for axis in (1, 0)], -1) * _SIZE  # a crop's side
         off = residual.reshape(-1, mean.shape[-1])[near]
@@ -68,8 +72,26 @@ class Likeness:
         force = _gathered(owner, -(weighted * off[..., None]).sum(1), len(visible.pixel))
         return self.surface.pulled(standing, information, force, self.camera.from_armature, (rotations, heads))
 
+    def cost(self, rotations: np.ndarray, heads: np.ndarray, blur: float) -> float:
+        """How unlikely a pose makes the frame, in logarithms; infinite where nothing of it shows. blur: pixels of 64."""
+        standing = self.surface.stand(rotations, heads, self.camera, self.window, _SIZE)
+        if standing is None or not len(standing.visible.pixel):
+            return float("inf")
+        seen, drawn = self._both(standing, blur)
+        return float(np.log1p(np.square(seen - drawn).sum(-1) / _ASTRAY**2).sum() * _ASTRAY**2 / (8 * np.pi * blur**2))
+
+    def _both(self, standing: Standing, blur: float) -> tuple[np.ndarray, np.ndarray]:
+        """(size, size, C) the frame and the drawing, blurred."""
+        if blur not in self.blurred:
+            self.blurred[blur] = _blurred(self.seen, blur)
+        return self.blurred[blur], _blurred(self._drawn(standing, standing.visible), blur)
+
     def _drawn(self, standing: Standing, visible: Visible) -> np.ndarray:
-        """(size, size, 4) the rig's mask and its colours; what the reference doesn't show of it looks as the frame does there."""
+        """(size, size, 4) the rig's mask and its colours, if it has any; what the reference doesn't show of it looks as the frame does there."""
+        if self.paint is None:
+            outline = np.zeros((_SIZE * _SIZE, 1), np.float32)
+            outline[visible.pixel] = 1 / _MASK
+            return outline.reshape(_SIZE, _SIZE, 1)
         paint = self.paint.sample(visible, standing.triangles, self.reach)
         color = np.where(paint[:, 3:] > 0, paint[:, :3], self.color.reshape(-1, 3)[visible.pixel])
         full = np.zeros((_SIZE * _SIZE, 4), np.float32)
@@ -84,7 +106,7 @@ def _hues(color: np.ndarray) -> np.ndarray:
 
 
 def _blurred(picture: np.ndarray, blur: float) -> np.ndarray:
-    return cv2.GaussianBlur(picture, (0, 0), blur, borderType=cv2.BORDER_REPLICATE)
+    return cv2.GaussianBlur(picture, (0, 0), blur, borderType=cv2.BORDER_REPLICATE).reshape(picture.shape)  # OpenCV drops a single plane's axis
 
 
 def _owners(visible: Visible, reach: float) -> tuple[np.ndarray, np.ndarray]:
