@@ -177,6 +177,8 @@ def _go_on(steps: Generator[Progress, None, Captured], job: CaptureJob) -> Captu
 def _summary(report: dict[str, Any]) -> str:
     driven, learned = sum(bone["driven"] for bone in report["bones"]), len(report["capture"]["own_actions"])
     said = f", learned from {learned} action{'s' * (learned > 1)}" if learned else ""
+    if (time := report["capture"]["found_at"]) is not None:
+        said += f", found in the video at {time:.2f} s"
     return f"{report['frames']['captured']} frames on {driven} bones in {sum(report['seconds'].values()):.0f} s{said}"
 
 

@@ -182,7 +182,7 @@ def capture(arguments: argparse.Namespace, loader: ModelLoader | None = None, la
         result = capture_job.run(prepared.request, CancelToken(), ProgressLine(label), loader)
         captured = finish(armature, prepared, result, ProgressLine(label))
         if not prepared.aligned:
-            print(f"{COMMAND}: note: without an aligned reference this is a rough guess. Set up a camera and pose the rig over the video.", file=sys.stderr)
+            print(f"{COMMAND}: note: {_found(captured.report['capture']['found_at'])}", file=sys.stderr)
         started = time.perf_counter()
         _write_scene(places)
         _write_pictures(places, armature, prepared, result.motion)
@@ -279,6 +279,13 @@ def _places(arguments: argparse.Namespace) -> list[Path]:
     if twice:  # a table of joints and one of errors may both be CSV
         raise CaptureError(f"'{twice[0]}' is to hold two results. Give each a name of its own.")
     return named
+
+
+def _found(time: float | None) -> str:
+    """What a capture without an aligned reference is worth, and what to do about it. time: seconds, at which the rig was found in the video."""
+    if time is None:
+        return "without an aligned reference this is a rough guess. Set up a camera and pose the rig over the video."
+    return f"no pose stands over the video: the rig was found by the subject's outline at {time:.2f} s. If it is wrong there, pose it over the video."
 
 
 def _write_scene(places: dict[Path, Path]) -> None:

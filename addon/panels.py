@@ -64,8 +64,8 @@ class VIEW3D_PT_capture_camera(_Step, bpy.types.Panel):
             column.prop(camera.data, "lens")
         else:
             column = layout.column(align=True)
-            column.label(text="Without a camera the capture is a rough guess:", icon="ERROR")
-            column.label(text="set one up and pose the rig over the video", icon="BLANK1")
+            column.label(text="Without a camera the rig is found by its outline:", icon="ERROR")
+            column.label(text="a pose over the video is more exact", icon="BLANK1")
 
 
 class VIEW3D_UL_capture_references(bpy.types.UIList):

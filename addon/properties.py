@@ -22,7 +22,7 @@ ROOT_TRAVELS = [
 REFERENCE_KINDS = [
     ("auto", "Automatic", "Aligned if the scene camera's picture has the shape of the clip's, otherwise rendered"),
     ("aligned", "Aligned", "The rig is posed over the video's own frame through the scene camera, which is the accurate way"),
-    ("rendered", "Rendered", "The rig is posed anywhere, and a picture is drawn of its mesh; works without a camera, but as a rough guess"),
+    ("rendered", "Rendered", "The rig may stand in any pose: it is found in the video by the subject's outline; less exact than a pose over the video"),
 ]
 LIMBS = [
     ("FK", "FK", "Limbs that can be switched between IK and FK play by FK, whose controls alone are keyed"),

@@ -29,7 +29,6 @@ from .scene_camera import camera_track, default_camera, go_to, scene_fps, visiti
 from .sureness_report import bone_errors, sureness_report
 
 if TYPE_CHECKING:
-    from ..backend.camera import Camera
     from ..backend.capture import CaptureRequest, CaptureResult
     from ..backend.motion import Motion
     from ..backend.rig import Rig
@@ -65,13 +64,15 @@ class CaptureOptions:
 class Prepared:
     """All that the backend needs, read from the scene; nothing after this reads bpy until the keys are written.
 
-    controls: how the rig's bones are moved, where its own controls do that; None where the bones are keyed themselves.
+    assumed_camera: whether the scene has none that would do. controls: how the rig's bones are moved, where its own controls do that; None where the bones
+    are keyed themselves.
     """
 
     request: CaptureRequest
     options: CaptureOptions
     reference_frames: tuple[float, ...]
     aligned: bool
+    assumed_camera: bool
     scene_fps: float
     controls: ControlPlan | None = None
 
@@ -165,18 +166,14 @@ def prepare(scene: bpy.types.Scene, armature: bpy.types.Object, options: Capture
     with scene_unchanged(scene, armature):
         frames = options.references or reference_frames(scene, armature)
         references = tuple(read_references(armature, rig, scene, frames, clip, options.start_frame, aligned))
-        camera = _camera(scene, armature, clip, options.start_frame, aligned)
+        seen = aligned or picture_is_clips(scene, clip)
+        size = clip.width, clip.height
+        camera = camera_track(scene, scene.camera, armature, clip.times, options.start_frame, *size) if seen else default_camera(armature, *size)
     settings = options.settings
     read = read_moves if controls is None else played_moves
     moves = read(armature, rig, scene_fps(scene)) if settings.fit and settings.own_actions else ()
     request = CaptureRequest(rig, clip, camera, references, settings, up_of(armature), moves)
-    return Prepared(request, options, tuple(float(frame) for frame in frames), aligned, scene_fps(scene), controls)
-
-
-def _camera(scene: bpy.types.Scene, armature: bpy.types.Object, clip: Clip, start_frame: float, aligned: bool) -> Camera:
-    if aligned:
-        return camera_track(scene, scene.camera, armature, clip.times, start_frame, clip.width, clip.height)
-    return default_camera(armature, clip.width, clip.height)
+    return Prepared(request, options, tuple(float(frame) for frame in frames), aligned, not seen, scene_fps(scene), controls)
 
 
 def _check_trim(clip: Clip, settings: CaptureSettings) -> None:
@@ -278,7 +275,7 @@ def make_report(armature: bpy.types.Object, prepared: Prepared, result: CaptureR
         "clip": {"path": str(clip.path), "frames": len(clip), "width": clip.width, "height": clip.height, "fps": clip.fps, "seconds": round(clip.duration, 3)},
         "frames": {"captured": len(motion), "first": first, "last": last, "scene_fps": prepared.scene_fps},
         "references": {"frames": list(prepared.reference_frames), "kind": "aligned" if prepared.aligned else "rendered"},
-        "camera": "scene camera" if prepared.aligned else "assumed: still, 50 mm equivalent",
+        "camera": "assumed: still, 50 mm equivalent" if prepared.assumed_camera else "scene camera",
         "settings": {key: getattr(settings, key) for key in settings.__dataclass_fields__},
         "confidence": sureness_report(prepared, motion, result.report["calibrated"]),
         "bones": [_bone_report(line, errors) for line in report(prepared.rig)],

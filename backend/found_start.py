@@ -29,8 +29,8 @@ from .segmentation import sharpened
 from .surface import Shot, Surface
 from .video import Clip
 
-_FRAMES = 3  # spread over the clip, that are tried
-_TRIED = 10  # poses that are fitted to each
+_FRAMES = 5  # spread over the clip, that are tried
+_TRIED = 8  # poses that are fitted to each
 _STAGES = (Stage(4, 4.0), Stage(4, 2.0), Stage(3, 1.0))
 _FINE = 128  # pixels, in which the mask is sharpened
 _LEAST = 0.01  # of the window, that the subject covers at least

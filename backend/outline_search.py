@@ -97,7 +97,7 @@ def _placed(points: np.ndarray, mask: np.ndarray, window: Crop, camera: Camera) 
     focal, optical, side = camera.intrinsics[:2], camera.intrinsics[2:], float(window.side)
     corner = np.asarray(window.center) - side / 2
     area = float(mask.mean())
-    goal = _centers(mask[None])[0]
+    goal, wide = _centers(mask[None])[0], _spread(mask[None])[0]  # thin limbs cover whole cells here, so areas would mislead
     center = np.tile(goal, (len(points), 1))
     depth = focal[0] * np.sqrt(np.square(points[..., :2]).sum(-1).mean(1) / (_FLAT * area)) / side
     for turn in range(_ROUNDS + 1):
@@ -107,7 +107,7 @@ def _placed(points: np.ndarray, mask: np.ndarray, window: Crop, camera: Camera) 
         cover = _covered((shown - corner) / side)
         if turn < _ROUNDS:
             center = center + goal - _centers(cover)
-            depth = depth * np.sqrt(np.maximum(cover.mean((1, 2)), 1e-3) / area).clip(0.6, 1.6)
+            depth = depth * (_spread(cover) / wide).clip(0.6, 1.6)
     off = np.zeros(len(points))
     for blur in _BLURS:
         wanted = cv2.GaussianBlur(mask, (0, 0), blur)
@@ -121,6 +121,14 @@ def _centers(cover: np.ndarray) -> np.ndarray:
     total = np.maximum(cover.sum((1, 2)), 1e-6)
     found = np.stack([(cover * middle).sum((1, 2)), (cover * middle[:, None]).sum((1, 2))], 1) / total[:, None]
     return np.where(cover.any((1, 2))[:, None], found, 0.5)
+
+
+def _spread(cover: np.ndarray) -> np.ndarray:
+    """(C,) how far what is covered reaches, in the root mean square, shares of the window."""
+    middle = (np.arange(_GRID) + 0.5) / _GRID - _centers(cover)[:, :, None]
+    total = np.maximum(cover.sum((1, 2)), 1e-6)
+    far = np.einsum("cyx,cx->c", cover, middle[:, 0] ** 2) + np.einsum("cyx,cy->c", cover, middle[:, 1] ** 2)
+    return np.sqrt(np.maximum(far / total, 1e-6))
 
 
 def _covered(places: np.ndarray) -> np.ndarray:

@@ -50,7 +50,8 @@ def drawn(oracle):
         return draw_rig(rig, stand, camera, (camera.height, camera.width), scenery)
 
     start = surface.stand(chain.reference.numpy(), chain.ref_heads.numpy(), camera)
-    likeness = Likeness(surface, start, replace(track.reference, image=picture(pose[10])[0]))
+    likeness = Likeness(surface)
+    likeness.color_as(start, replace(track.reference, image=picture(pose[10])[0]))
     return chain, surface, camera, likeness, picture, start.crop
 
 
@@ -114,9 +115,27 @@ def test_the_rig_is_moved_until_it_looks_as_in_the_picture(drawn):
     assert missed() < 0.6 * before
 
 
+def test_of_two_poses_the_one_that_looks_like_the_picture_costs_less(drawn):
+    chain, surface, camera, _, picture, crop = drawn
+    still = torch.zeros(1, len(chain.active), 3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+    other = 0.3 * torch.from_numpy(np.random.default_rng(2).normal(size=still[0].shape)), still[1]
+    stand = np.tile(np.eye(4), (len(chain.rig), 1, 1))
+    stand[:, :3, :3], stand[:, :3, 3] = (x * s for x, s in zip(posed(chain, *still), (1, chain.size), strict=True))
+    image, mask = picture(stand)
+    grid = crop.center[None] - float(crop.side) / 2 + (np.stack(np.meshgrid(np.arange(128), np.arange(128)), -1) + 0.5) * float(crop.side) / 128 - 0.5
+    window = cv2.remap(mask.astype(np.float32), *np.moveaxis(grid.astype(np.float32), -1, 0), cv2.INTER_LINEAR)
+    outline = Likeness(surface)  # knows no colours
+    outline.observe(Shot(image, None, 1.0, (255 * coarse(window)).astype(np.uint8), crop), camera)
+    for blur in (1.0, 2.0):
+        assert 4 * outline.cost(*posed(chain, *still), blur) < outline.cost(*posed(chain, *other), blur)
+    assert outline.normal(*posed(chain, *still), 1.0)[0].shape == (3 * len(chain.active) + 3,) * 2
+
+
 def test_a_rig_out_of_the_picture_says_nothing(drawn):
     chain, _, camera, likeness, picture, crop = drawn
     image, _ = picture(np.tile(np.eye(4), (len(chain.rig), 1, 1)))
     likeness.observe(Shot(image, None, 1.0, np.zeros((32, 32), np.uint8), crop), camera)
     far = torch.from_numpy(np.linalg.inv(camera.from_armature)[:3, :3] @ [0.0, 0, -1e3])
-    assert likeness.normal(*posed(chain, torch.zeros(1, len(chain.active), 3, dtype=torch.float64), far), 1.0) is None
+    away = posed(chain, torch.zeros(1, len(chain.active), 3, dtype=torch.float64), far)
+    assert likeness.normal(*away, 1.0) is None
+    assert likeness.cost(*away, 1.0) == float("inf")
