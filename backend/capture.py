@@ -121,8 +121,10 @@ def capture(
     share = 1.0 / (sum(len(plan.frames) for plan in plans) + search * len(frames))
     for plan in plans:
         known = None if plan.reference.time is None else habits  # a rendered reference is no frame that a fit could start from
-        tracks.append((yield from _told(request, body, model, device, plan, None, known, settle, cancel, clock, done, len(plan.frames) * share)))
-        done += (_STAGES["follow"] + _STAGES["capture"] + _STAGES["fit"]) * len(plan.frames) * share
+        part = len(plan.frames) * share
+        tracks.append((yield from _told(request, body, model, device, plan, None, known, settle, cancel, clock, done, part)))
+        for stage in ("follow", "capture", "fit"):  # one by one, or rounding would let the bar go back
+            done += _STAGES[stage] * part
     start: Reference | None = None
     if search and habits is not None:
         rough = blend_tracks(tracks, aligned)[0]
@@ -205,8 +207,7 @@ def _reference_crop(body: Body, reference: Reference) -> Crop:
     where = "the reference" if reference.time is None else f"the reference at {reference.time:.2f} s"
     if not np.isfinite(pixels).all():
         raise CaptureError(f"Part of the rig is behind the camera in {where}. Move the rig or the camera until it stands over the subject in the picture.")
-    inside = ((pixels > 0) & (pixels < [reference.camera.width, reference.camera.height])).all(-1).mean()
-    if inside < _INSIDE:
+    if _inside(pixels, reference.camera) < _INSIDE:
         raise CaptureError(f"The rig is outside the picture in {where}. Pose it over the subject as the camera sees it, or choose another reference frame.")
     return crop_around(pixels)
 
@@ -247,8 +248,14 @@ def _found(
                 try:
                     found = next(steps) or found
                 except StopIteration:
-                    return found
+                    shown = found is not None and _inside(found.camera.project(body.points(found.pose)[body.mask]), found.camera) >= _INSIDE
+                    return found if shown else None
             yield Progress("Finding the rig in the video", done)
+
+
+def _inside(pixels: np.ndarray, camera: Camera) -> float:
+    """Which share of pixels (..., 2) lies in the picture."""
+    return float(((pixels > 0) & (pixels < [camera.width, camera.height])).all(-1).mean())
 
 
 def _follow(

@@ -61,6 +61,17 @@ def project_landmarks(blend: Path, annotation: Annotation) -> np.ndarray:
     return out
 
 
+def at_rest(blend: Path, armature: str, out: Path) -> Path:
+    """A scene as it is before anybody has posed its armature."""
+    bpy.ops.wm.open_mainfile(filepath=str(blend), load_ui=False)
+    bpy.data.objects[armature].animation_data_clear()
+    for bone in bpy.data.objects[armature].pose.bones:
+        bone.matrix_basis.identity()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    bpy.ops.wm.save_as_mainfile(filepath=str(out.resolve()), compress=True)
+    return out
+
+
 def score_points(truth: np.ndarray, got: np.ndarray) -> dict[str, float]:
     """PCK and the median error in pixels of got (F, N, 2); a landmark that was not found is infinitely far off."""
     distance = np.nan_to_num(np.linalg.norm(got - truth, axis=-1), nan=np.inf)[np.isfinite(truth).all(-1)]
@@ -97,6 +108,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("out/footage"), help="results (default: %(default)s)")
     parser.add_argument("--baselines", action="store_true", help="no capture: the held pose alone")
     parser.add_argument("--no-preview", action="store_true", help="no side-by-side film")
+    parser.add_argument("--from-rest", action="store_true", help="nobody has posed the rig: captured from rendered references of its rest pose")
     parser.add_argument("--model")
     parser.add_argument("--device")
     args = parser.parse_args(argv)
@@ -111,7 +123,10 @@ def main(argv: list[str] | None = None) -> int:
         results[case.name] = baselines(case)
         if args.baselines:
             continue
-        done = capture(case / "rig.blend", case / "clip.mp4", args.out, case.name, options, not args.no_preview)
+        scene = case / "rig.blend"
+        if args.from_rest:
+            scene = at_rest(scene, read_annotation(case).armature, args.out / "rest" / f"{case.name}.blend")
+        done = capture(scene, case / "clip.mp4", args.out, case.name, [*options, *(["--reference-kind", "rendered"] * args.from_rest)], not args.no_preview)
         if done.blend is None:
             failed = True
             print(f"{case.name}: {done.error}", file=sys.stderr)

@@ -226,7 +226,7 @@ def test_rendered_references_need_no_camera(posed_rig: bpy.types.Object, clip_fi
     path, report = tmp_path / "free.blend", tmp_path / "report.json"
     bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True)
     code, said = run("capture", path, "--video", clip_file, "--trim-end", "0.2", "--report", report, capsys=capsys)
-    assert (code, len(said.splitlines())) == (0, 1)
+    assert (code, len(said.splitlines())) == (0, 1), said
     assert "rough guess" in said or "found by the subject's outline" in said
     told = json.loads(report.read_text("utf-8"))
     assert told["references"]["kind"] == "rendered"
