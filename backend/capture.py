@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from .assemble import Track, assemble, blend_tracks
-from .body_points import Body, Crop, crop_around, read_body
+from .body_points import Body, Crop, read_body
 from .camera import Camera
 from .errors import CaptureError
 from .finish.contacts import hold_contacts
@@ -21,6 +21,7 @@ from .finish.smoothing import smooth
 from .kinematics import bone_rotations
 from .motion import Motion
 from .moves import Moves
+from .plans import Plan, aligned_times, plans_of, reference_crop, shown
 from .progress import CancelToken, Progress
 from .reference import Reference
 from .rig import Rig
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from .habits import Habits
     from .predictor import Prediction
 
-_INSIDE = 0.1  # share of a reference's points that must lie in its picture
 _STAGES = {"load": 0.02, "follow": 0.13, "capture": 0.3, "fit": 0.51, "finish": 0.04}  # shares of the progress bar
 
 ModelLoader = Callable[[Path, Any], Any]
@@ -112,11 +112,11 @@ def capture(
         model = (loader or load_model)(model_path(request.settings.model), device)
         body = read_body(request.rig, model.config.surface_points)
         frames = trimmed(request.clip, request.settings)
-        plans = _plan(request, body, frames)
+        plans = plans_of(request, body, frames)
         habits = usual_habits(request.rig, np.asarray(request.up), request.moves, request.settings.library) if request.settings.fit else None
     done = _STAGES["load"]
     tracks: list[Track] = []
-    aligned = _aligned_times(request)
+    aligned = aligned_times(request)
     search = habits is not None and not len(aligned)
     share = 1.0 / (sum(len(plan.frames) for plan in plans) + search * len(frames))
     for plan in plans:
@@ -130,7 +130,7 @@ def capture(
         rough = blend_tracks(tracks, aligned)[0]
         start = yield from _found(request, body, rough, habits, frames, cancel, clock, done)
         if start is not None:
-            plan = _Plan(start, frames, request.clip.index_at(start.time or 0.0), rough.crop.at(0), _reference_crop(body, start))
+            plan = Plan(start, frames, request.clip.index_at(start.time or 0.0), rough.crop.at(0), reference_crop(body, start))
             tracks = [(yield from _told(request, body, model, device, plan, rough.crop, habits, settle, cancel, clock, done, len(frames) * share))]
     yield Progress("Finishing", 1 - _STAGES["finish"])
     with clock.stage("finish"):
@@ -147,73 +147,8 @@ def capture(
     return CaptureResult(motion, raw, clock.seconds, report)
 
 
-@dataclass(frozen=True, eq=False)
-class _Plan:
-    """One reference, the frames that it answers for, the frame from which following starts, and its first crop."""
-
-    reference: Reference
-    frames: range
-    seed: int
-    start: Crop
-    crop: Crop
-
-    def prompts(self, request: CaptureRequest, body: Body, size: int) -> list[Any]:
-        from .crop import crop_square
-        from .model.prepare import posed_crop
-        from .silhouette import silhouette
-
-        reference = self.reference
-        image = crop_square(reference.image, self.crop.center, float(self.crop.side), size).permute(1, 2, 0).numpy()
-        mask = silhouette(request.rig, body, reference.pose, reference.camera, self.crop, size)
-        when = float("nan") if reference.time is None else reference.time
-        return [posed_crop(body, reference.camera, self.crop, reference.pose, image, mask, when)]
-
-
-def _aligned_times(request: CaptureRequest) -> np.ndarray:
-    return np.array(sorted(r.time for r in request.references if r.time is not None))
-
-
-def _plan(request: CaptureRequest, body: Body, frames: range) -> list[_Plan]:
-    """Which reference answers for which frames: each reaches to its neighbours, where two answers are blended."""
-    aligned = sorted((r for r in request.references if r.time is not None), key=lambda r: r.time or 0.0)
-    rendered = [r for r in request.references if r.time is None]
-    if not aligned and not rendered:
-        raise CaptureError("There is no reference. Pose the rig on one frame, go to that frame and press Add Reference.")
-    times = request.clip.times
-    plans = []
-    for n, reference in enumerate(aligned):
-        assert reference.time is not None
-        crop = _reference_crop(body, reference)
-        low = frames.start if n == 0 else max(frames.start, int(np.searchsorted(times, aligned[n - 1].time or 0.0)))
-        high = frames.stop if n == len(aligned) - 1 else min(frames.stop, int(np.searchsorted(times, (aligned[n + 1].time or 0.0) + 1e-6)))
-        seed = request.clip.index_at(reference.time)
-        low, high = min(low, seed), max(high, seed + 1)  # a reference outside the trim is still followed from
-        start = crop if request.settings.crop is None else _user_crop(request.settings.crop)
-        plans.append(_Plan(reference, range(low, high), seed, start, crop))
-    if plans:
-        return plans
-    whole = Crop(np.array([request.clip.width / 2, request.clip.height / 2]), np.asarray(float(max(request.clip.width, request.clip.height))))
-    start = whole if request.settings.crop is None else _user_crop(request.settings.crop)
-    return [_Plan(reference, frames, frames.start, start, _reference_crop(body, reference)) for reference in rendered]
-
-
-def _user_crop(box: tuple[float, float, float, float]) -> Crop:
-    x, y, width, height = box
-    return Crop(np.array([x + width / 2, y + height / 2]), np.asarray(max(width, height) * 1.15))
-
-
-def _reference_crop(body: Body, reference: Reference) -> Crop:
-    pixels = reference.camera.project(body.points(reference.pose)[body.mask])
-    where = "the reference" if reference.time is None else f"the reference at {reference.time:.2f} s"
-    if not np.isfinite(pixels).all():
-        raise CaptureError(f"Part of the rig is behind the camera in {where}. Move the rig or the camera until it stands over the subject in the picture.")
-    if _inside(pixels, reference.camera) < _INSIDE:
-        raise CaptureError(f"The rig is outside the picture in {where}. Pose it over the subject as the camera sees it, or choose another reference frame.")
-    return crop_around(pixels)
-
-
 def _told(
-    request: CaptureRequest, body: Body, model: Any, device: Any, plan: _Plan, crop: Crop | None, habits: Habits | None, settle: Settle | None,
+    request: CaptureRequest, body: Body, model: Any, device: Any, plan: Plan, crop: Crop | None, habits: Habits | None, settle: Settle | None,
     cancel: CancelToken, clock: _Clock, done: float, part: float,
 ) -> Generator[Progress, None, Track]:
     """What the network says of a plan's frames; fitted where there are habits. crop: where the subject is, if that is known."""
@@ -248,18 +183,13 @@ def _found(
                 try:
                     found = next(steps) or found
                 except StopIteration:
-                    shown = found is not None and _inside(found.camera.project(body.points(found.pose)[body.mask]), found.camera) >= _INSIDE
-                    return found if shown else None
+                    there = found is not None and shown(found.camera.project(body.points(found.pose)[body.mask]), found.camera)
+                    return found if there else None
             yield Progress("Finding the rig in the video", done)
 
 
-def _inside(pixels: np.ndarray, camera: Camera) -> float:
-    """Which share of pixels (..., 2) lies in the picture."""
-    return float(((pixels > 0) & (pixels < [camera.width, camera.height])).all(-1).mean())
-
-
 def _follow(
-    request: CaptureRequest, predictor: Any, plan: _Plan, cancel: CancelToken, clock: _Clock, done: float, part: float
+    request: CaptureRequest, predictor: Any, plan: Plan, cancel: CancelToken, clock: _Clock, done: float, part: float
 ) -> Generator[Progress, None, Crop]:
     """First pass: where the subject is in every frame of the plan."""
     from .subject import find, follow, smooth_crops
@@ -285,7 +215,7 @@ def _follow(
 
 
 def _predict(
-    request: CaptureRequest, predictor: Any, plan: _Plan, crop: Crop, cancel: CancelToken, clock: _Clock, done: float, part: float
+    request: CaptureRequest, predictor: Any, plan: Plan, crop: Crop, cancel: CancelToken, clock: _Clock, done: float, part: float
 ) -> Generator[Progress, None, Track]:
     """Second pass: the network over windows of frames."""
     clip, frames = request.clip, plan.frames
@@ -312,7 +242,7 @@ def _predict(
 
 
 def _fitted(
-    request: CaptureRequest, body: Body, track: Track, plan: _Plan, habits: Habits, settle: Settle | None,
+    request: CaptureRequest, body: Body, track: Track, plan: Plan, habits: Habits, settle: Settle | None,
     cancel: CancelToken, clock: _Clock, done: float, part: float,
 ) -> Generator[Progress, None, Track]:
     """The track with the turns that geometry makes of what was found. settle: as `fit` has it."""

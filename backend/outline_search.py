@@ -92,12 +92,12 @@ def _skin_points(surface: Surface, rotations: np.ndarray, heads: np.ndarray) -> 
 
 
 def _placed(points: np.ndarray, mask: np.ndarray, window: Crop, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """Where the middle of points (C, S, 3), about it and along the camera's axes, must be, (C, 3), to cover as much of a window as a mask (G, G) does and about
+    """Where the middle of points (C, S, 3), about it and along the camera's axes, must be, (C, 3), to reach as far in a window as a mask (G, G) does, about
     the same middle; and how differently they then cover it, (C,) of what the mask does."""
     focal, optical, side = camera.intrinsics[:2], camera.intrinsics[2:], float(window.side)
     corner = np.asarray(window.center) - side / 2
     area = float(mask.mean())
-    goal, wide = _centers(mask[None])[0], _spread(mask[None])[0]  # thin limbs cover whole cells here, so areas would mislead
+    goal, wide = _centers(mask[None])[0], _spread(mask[None])[0]  # not its area: here thin limbs cover whole cells
     center = np.tile(goal, (len(points), 1))
     depth = focal[0] * np.sqrt(np.square(points[..., :2]).sum(-1).mean(1) / (_FLAT * area)) / side
     for turn in range(_ROUNDS + 1):
