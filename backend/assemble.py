@@ -55,7 +55,7 @@ class Track:
         """The turns (T, J, 3, 3) that orientations of the driven bones, armature frame, are."""
         return turns_from_rotations(rotations, *self._frames(body)).astype(np.float32)
 
-    def part(self, rows: slice) -> Track:
+    def part(self, rows: slice | np.ndarray) -> Track:
         """Some of the frames."""
         said: dict[str, Any] = {name: None if (value := getattr(self, name)) is None else value[rows] for name in _SAID}
         camera = self.camera if self.camera.from_armature.ndim == 2 else self.camera.at(rows)

@@ -90,7 +90,7 @@ class Crop:
         """Crop units (…, P, 2) to pixels."""
         return from_crop(unit, self.center[..., None, :], self.side[..., None])
 
-    def at(self, index: int | slice) -> Crop:
+    def at(self, index: int | slice | np.ndarray) -> Crop:
         """One crop, or some, of many."""
         return Crop(self.center[index], self.side[index])
 

@@ -50,7 +50,7 @@ class Camera:
         """(...) camera-frame length of one armature unit (cube root of the volume ratio)."""
         return np.abs(np.linalg.det(self.from_armature[..., :3, :3])) ** (1.0 / 3.0)
 
-    def at(self, index: int | slice) -> Camera:
+    def at(self, index: int | slice | np.ndarray) -> Camera:
         """The camera of one time, or of some, where there are many."""
         return Camera(self.intrinsics[index], self.from_armature[index], self.width, self.height)
 

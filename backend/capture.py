@@ -21,7 +21,7 @@ from .finish.smoothing import smooth
 from .kinematics import bone_rotations
 from .motion import Motion
 from .moves import Moves
-from .plans import Plan, aligned_times, plans_of, reference_crop, shown
+from .plans import Plan, aligned_times, plans_of, reference_crop
 from .progress import CancelToken, Progress
 from .reference import Reference
 from .rig import Rig
@@ -125,13 +125,12 @@ def capture(
         tracks.append((yield from _told(request, body, model, device, plan, None, known, settle, cancel, clock, done, part)))
         for stage in ("follow", "capture", "fit"):  # one by one, or rounding would let the bar go back
             done += _STAGES[stage] * part
-    start: Reference | None = None
+    start: Plan | None = None
     if search and habits is not None:
         rough = blend_tracks(tracks, aligned)[0]
         start = yield from _found(request, body, rough, habits, frames, cancel, clock, done)
         if start is not None:
-            plan = Plan(start, frames, request.clip.index_at(start.time or 0.0), rough.crop.at(0), reference_crop(body, start))
-            tracks = [(yield from _told(request, body, model, device, plan, rough.crop, habits, settle, cancel, clock, done, len(frames) * share))]
+            tracks = [(yield from _told(request, body, model, device, start, rough.crop, habits, settle, cancel, clock, done, len(frames) * share))]
     yield Progress("Finishing", 1 - _STAGES["finish"])
     with clock.stage("finish"):
         raw = assemble(request.rig, body, blend_tracks(tracks, aligned), request.settings, np.asarray(request.up))
@@ -141,7 +140,7 @@ def capture(
         "device": str(device), "model": request.settings.model, "frames": len(motion), "references": len(request.references),
         "driven_bones": len(body.bones), "expected_error": round(float(np.mean(motion.confidence[:, body.bones])), 4),
         "calibrated": model.calibration.measured, "own_actions": [one.name for one in request.moves],
-        "moves_like": habits.moves_like if habits else [], "found_at": None if start is None else start.time,
+        "moves_like": habits.moves_like if habits else [], "found_at": None if start is None else start.reference.time,
     }
     yield Progress("Done", 1.0)
     return CaptureResult(motion, raw, clock.seconds, report)
@@ -169,8 +168,8 @@ def _told(
 
 def _found(
     request: CaptureRequest, body: Body, track: Track, habits: Habits, frames: range, cancel: CancelToken, clock: _Clock, done: float
-) -> Generator[Progress, None, Reference | None]:
-    """The rig as it stands in one of the frames, by a rendered reference's track; None where it can't be told."""
+) -> Generator[Progress, None, Plan | None]:
+    """A plan from the rig as it stands in one of the frames, by a rendered reference's track; None where it can't be told, or stands where no reference may."""
     from .device import one_thread
     from .found_start import find_start
 
@@ -183,9 +182,15 @@ def _found(
                 try:
                     found = next(steps) or found
                 except StopIteration:
-                    there = found is not None and shown(found.camera.project(body.points(found.pose)[body.mask]), found.camera)
-                    return found if there else None
+                    break
             yield Progress("Finding the rig in the video", done)
+    if found is None:
+        return None
+    try:
+        window = reference_crop(body, found)
+    except CaptureError:
+        return None
+    return Plan(found, frames, request.clip.index_at(found.time or 0.0), track.crop.at(0), window)
 
 
 def _follow(

@@ -43,12 +43,10 @@ class Likeness:
         self.paint = Painted(cut, start.intrinsics, start.vertices, start.visible.depth(start.vertices, start.triangles))
 
     def observe(self, shot: Shot, camera: Camera) -> None:
-        """Look at a frame."""
-        center, side = np.asarray(shot.window.center) * shot.scale, float(shot.window.side) * shot.scale
-        fine = crop_square(shot.image, center, side, _FINE).permute(1, 2, 0).numpy()
-        coarse = cv2.resize(shot.mask, (_FINE, _FINE), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
+        """Look at a frame, whose `outline` (S, S) is then known: how surely, 0..1, the subject is at each pixel of the window."""
         size = (_SIZE, _SIZE)
-        subject, picture = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (sharpened(fine, coarse), fine.astype(np.float32)))
+        self.outline, fine = _looked_at(shot)
+        subject, picture = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (self.outline, fine.astype(np.float32)))
         self.camera, self.window = camera, shot.window
         self.color = picture / 255 - 0.5
         colors = [] if self.paint is None else [_hues(self.color) * subject[..., None]]
@@ -84,10 +82,11 @@ class Likeness:
         """(size, size, C) the frame and the drawing, blurred."""
         if blur not in self.blurred:
             self.blurred[blur] = _blurred(self.seen, blur)
-        return self.blurred[blur], _blurred(self._drawn(standing, standing.visible), blur)
+        return self.blurred[blur], _blurred(self._drawn(standing), blur)
 
-    def _drawn(self, standing: Standing, visible: Visible) -> np.ndarray:
+    def _drawn(self, standing: Standing) -> np.ndarray:
         """(size, size, 4) the rig's mask and its colours, if it has any; what the reference doesn't show of it looks as the frame does there."""
+        visible = standing.visible
         if self.paint is None:
             outline = np.zeros((_SIZE * _SIZE, 1), np.float32)
             outline[visible.pixel] = 1 / _MASK
@@ -98,6 +97,13 @@ class Likeness:
         full[visible.pixel, 0] = 1 / _MASK
         full[visible.pixel, 1:] = _hues(color[:, None])[:, 0]
         return full.reshape(_SIZE, _SIZE, 4)
+
+
+def _looked_at(shot: Shot) -> tuple[np.ndarray, np.ndarray]:
+    """(S, S) float32 how surely the subject is at each pixel of a shot's window, and (S, S, 3) uint8 the picture there."""
+    center, side = np.asarray(shot.window.center) * shot.scale, float(shot.window.side) * shot.scale
+    fine = crop_square(shot.image, center, side, _FINE).permute(1, 2, 0).numpy()
+    return sharpened(fine, cv2.resize(shot.mask, (_FINE, _FINE), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255), fine
 
 
 def _hues(color: np.ndarray) -> np.ndarray:

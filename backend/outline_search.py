@@ -31,6 +31,16 @@ _FLAT = 0.5  # of a body's mean square extent its area is about
 
 
 @dataclass(frozen=True, eq=False)
+class Poses:
+    """P poses that a rig may take: angles (P, A, 3) since the reference, and of points spread over its skin, armature frame, the middle (P, 3) and where they
+    are about it, points (P, S, 3)."""
+
+    angles: np.ndarray
+    middle: np.ndarray
+    points: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Laid:
     """C poses laid over a mask, the likeliest first: angles (C, A, 3) since the reference, and from_armature (C, 4, 4), the camera before which they stand so;
     as it is asked for, but for the armature's heading and place."""
@@ -39,27 +49,32 @@ class Laid:
     from_armature: np.ndarray
 
 
-def laid_over(problem: Problem, surface: Surface, mask: np.ndarray, window: Crop, camera: Camera, up: np.ndarray, most: int) -> Laid:
-    """The reference's pose, and those of the rig's and of like bodies' motions, that cover a mask (S, S) 0..1 of a window best. up: (3,) armature frame."""
-    poses = _poses(problem)
-    state = State(torch.from_numpy(poses), torch.zeros(len(poses), 3, dtype=torch.float64))
+def known_poses(problem: Problem, surface: Surface) -> Poses:
+    """The reference's pose, and of the rig's and of like bodies' motions those that are farthest apart."""
+    angles = _far_apart(problem)
+    state = State(torch.from_numpy(angles), torch.zeros(len(angles), 3, dtype=torch.float64))
     points = _skin_points(surface, *(part.numpy() for part in problem.pose(state, slice(None))))
     middle = points.mean(1, keepdims=True)
+    return Poses(angles, middle[:, 0] * surface.rig.size, (points - middle) * surface.rig.size)
+
+
+def laid_over(poses: Poses, mask: np.ndarray, window: Crop, camera: Camera, up: np.ndarray, most: int) -> Laid:
+    """So many of the poses, those that cover a mask (S, S) 0..1 of a window best. up: (3,) armature frame."""
     turned = exp_rotation(torch.from_numpy(np.outer(_HEADINGS, np.asarray(up, np.float64)))).numpy()
     linear = camera.from_armature[:3, :3]
-    before = np.einsum("yab,psb->pysa", linear @ turned, (points - middle) * surface.rig.size).reshape(-1, points.shape[1], 3)
+    before = np.einsum("yab,psb->pysa", linear @ turned, poses.points).reshape(-1, poses.points.shape[1], 3)
     place, cover = _placed(before, cv2.resize(mask, (_GRID, _GRID), interpolation=cv2.INTER_AREA), window, camera)
     pose, heading = np.divmod(np.arange(len(before)), len(_HEADINGS))
-    apart = np.sqrt(np.square(poses).sum(-1).mean(-1)) if poses.shape[1] else np.zeros(len(poses))
+    apart = np.sqrt(np.square(poses.angles).sum(-1).mean(-1)) if poses.angles.shape[1] else np.zeros(len(poses.angles))
     cost = cover + _TURNED * (1 - np.cos(_HEADINGS[heading])) + _APART * apart[pose]
     best = np.argsort(cost, kind="stable")[:most]
     matrix = np.tile(np.eye(4), (len(best), 1, 1))
     matrix[:, :3, :3] = (linear @ turned)[heading[best]]
-    matrix[:, :3, 3] = place[best] - np.einsum("nab,nb->na", matrix[:, :3, :3], middle[pose[best], 0] * surface.rig.size)
-    return Laid(poses[pose[best]], matrix)
+    matrix[:, :3, 3] = place[best] - np.einsum("nab,nb->na", matrix[:, :3, :3], poses.middle[pose[best]])
+    return Laid(poses.angles[pose[best]], matrix)
 
 
-def _poses(problem: Problem) -> np.ndarray:
+def _far_apart(problem: Problem) -> np.ndarray:
     """(P, A, 3) the reference's, and then of all that are known always the one that is farthest from those before it."""
     known = problem.told.turns.numpy()
     chosen = [np.zeros(3 * len(problem.chain.active))]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .body_points import Body, Crop, crop_around
-from .camera import Camera
 from .errors import CaptureError
 from .reference import Reference
 
@@ -81,11 +80,7 @@ def reference_crop(body: Body, reference: Reference) -> Crop:
     where = "the reference" if reference.time is None else f"the reference at {reference.time:.2f} s"
     if not np.isfinite(pixels).all():
         raise CaptureError(f"Part of the rig is behind the camera in {where}. Move the rig or the camera until it stands over the subject in the picture.")
-    if not shown(pixels, reference.camera):
+    inside = ((pixels > 0) & (pixels < [reference.camera.width, reference.camera.height])).all(-1).mean()
+    if inside < _INSIDE:
         raise CaptureError(f"The rig is outside the picture in {where}. Pose it over the subject as the camera sees it, or choose another reference frame.")
     return crop_around(pixels)
-
-
-def shown(pixels: np.ndarray, camera: Camera) -> bool:
-    """Whether enough of pixels (..., 2) lies in the picture."""
-    return float(((pixels > 0) & (pixels < [camera.width, camera.height])).all(-1).mean()) >= _INSIDE

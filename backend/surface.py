@@ -90,9 +90,9 @@ class Surface:
         mesh, pose = rig.mesh, np.asarray(reference_pose, np.float64)
         self.rig, self.chain, self.size = rig, chain, size
         self.triangles = mesh.triangles.astype(np.int64)
-        stretch = np.swapaxes(bone_rotations(pose), -1, -2) @ pose[:, :3, :3]  # a scaled bone carries its skin farther
+        self.stretch = np.swapaxes(bone_rotations(pose), -1, -2) @ pose[:, :3, :3]  # a scaled bone carries its skin farther
         inverse = inverse_affine(rig.rest)
-        linear, shift = stretch @ inverse[:, :3, :3], (stretch @ inverse[:, :3, 3:])[..., 0]
+        linear, shift = self.stretch @ inverse[:, :3, :3], (self.stretch @ inverse[:, :3, 3:])[..., 0]
         self.local = (np.einsum("vkab,vb->vka", linear[mesh.bones], mesh.vertices) + shift[mesh.bones]) / rig.size
         self.bones, self.shares = mesh.bones, mesh.weights.astype(np.float64)
         self.chief = self.bones[np.arange(len(self.bones)), self.shares.argmax(1)]

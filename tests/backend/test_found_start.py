@@ -14,10 +14,11 @@ from mocap_anything.backend.habits import Habits
 from mocap_anything.backend.kinematics import bone_rotations
 from mocap_anything.backend.model.checkpoint import bundled_prior
 from mocap_anything.backend.moves import Moves
-from mocap_anything.backend.outline_search import laid_over
+from mocap_anything.backend.outline_search import known_poses, laid_over
 from mocap_anything.backend.rasterizer import draw_rig
 from mocap_anything.backend.silhouette import silhouette
 from mocap_anything.backend.surface import Surface
+from mocap_anything.training.metrics import geodesic
 
 UP = np.array([0.0, 0.0, 1.0])
 GROUND = (60, 140, 190)
@@ -43,10 +44,6 @@ def turned(pose, degrees, place):
     return by @ pose
 
 
-def angle(a, b):
-    return np.degrees(np.arccos(np.clip((np.einsum("...ab,...ab->...", a, b) - 1) / 2, -1, 1)))
-
-
 @pytest.mark.parametrize("degrees", [0, 45])
 def test_a_pose_is_laid_over_an_outline_from_any_heading_and_distance(filmed, degrees):
     rig, body, pose, _, track = filmed
@@ -55,10 +52,10 @@ def test_a_pose_is_laid_over_an_outline_from_any_heading_and_distance(filmed, de
     problem = Problem(rig, body, replace(here, reference=replace(track.reference, pose=reference)), Habits(bundled_prior(), UP), FitSettings())
     camera = here.camera.at(0)
     mask = silhouette(rig, body, pose[10], camera, here.crop.at(0), 128)
-    laid = laid_over(problem, Surface(rig, problem.chain, reference), mask, here.crop.at(0), camera, UP, 3)
+    laid = laid_over(known_poses(problem, Surface(rig, problem.chain, reference)), mask, here.crop.at(0), camera, UP, 3)
     assert np.abs(laid.angles).max() == 0, "of a rig without motions its reference's pose alone is known"
     stands = [np.linalg.inv(camera.from_armature) @ matrix @ reference for matrix in laid.from_armature]
-    off = [angle(bone_rotations(stand), bone_rotations(pose[10])).mean() for stand in stands]
+    off = [geodesic(bone_rotations(stand), bone_rotations(pose[10])).mean() for stand in stands]
     best = int(np.argmin(off))
     assert off[best] < 1
     middle, true = (camera.to_camera(each[:, :3, 3]).mean(0) for each in (stands[best], pose[10]))
@@ -79,7 +76,7 @@ def test_the_pose_that_a_frame_shows_is_found(filmed):
     shown, true = (silhouette(rig, body, each, track.camera.at(frame), track.crop.at(frame), 64) > 0.5 for each in (found.pose, pose[frame]))
     assert (shown & true).sum() > 0.8 * (shown | true).sum()
     truth = bone_rotations(pose[frame])
-    got, held = (angle(bone_rotations(each), truth)[body.bones].mean() for each in (found.pose, reference.pose))
+    got, held = (geodesic(bone_rotations(each), truth)[body.bones].mean() for each in (found.pose, reference.pose))
     assert got < 0.8 * held
 
 

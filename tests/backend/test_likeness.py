@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mocap_anything.backend.axis_angles import exp_rotation
+from mocap_anything.backend.body_points import Crop
 from mocap_anything.backend.ik_chain import Chain, Targets
 from mocap_anything.backend.likeness import Likeness
 from mocap_anything.backend.rasterizer import draw_rig
@@ -21,6 +22,13 @@ def overlap(said: np.ndarray, truth: np.ndarray) -> float:
 def coarse(mask: np.ndarray, size: int = 32) -> np.ndarray:
     """A mask as the network tells it."""
     return cv2.resize(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), mask.shape[0] / size), (size, size), interpolation=cv2.INTER_AREA)
+
+
+def shot_of(image: np.ndarray, mask: np.ndarray, crop: Crop) -> Shot:
+    """A frame through a window, with the subject's mask as the network tells it."""
+    grid = crop.center[None] - float(crop.side) / 2 + (np.stack(np.meshgrid(np.arange(128), np.arange(128)), -1) + 0.5) * float(crop.side) / 128 - 0.5
+    window = cv2.remap(mask.astype(np.float32), *np.moveaxis(grid.astype(np.float32), -1, 0), cv2.INTER_LINEAR)
+    return Shot(image, None, 1.0, (255 * coarse(window)).astype(np.uint8), crop)
 
 
 def test_colours_sharpen_a_coarse_mask():
@@ -93,9 +101,7 @@ def test_the_rig_is_moved_until_it_looks_as_in_the_picture(drawn):
     stand = np.tile(np.eye(4), (len(chain.rig), 1, 1))
     stand[:, :3, :3], stand[:, :3, 3] = goal[0], goal[1] * chain.size
     image, mask = picture(stand)
-    fine = (crop.center[None] - float(crop.side) / 2 + (np.stack(np.meshgrid(np.arange(128), np.arange(128)), -1) + 0.5) * float(crop.side) / 128 - 0.5)
-    window = cv2.remap(mask.astype(np.float32), *np.moveaxis(fine.astype(np.float32), -1, 0), cv2.INTER_LINEAR)
-    likeness.observe(Shot(image, None, 1.0, (255 * coarse(window)).astype(np.uint8), crop), camera)
+    likeness.observe(shot_of(image, mask, crop), camera)
     goal_stands = surface.stand(*goal, camera, crop, 128)
     shown = np.unique(goal_stands.triangles[goal_stands.visible.triangle])
     found, place = torch.zeros(1, active, 3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
@@ -122,10 +128,8 @@ def test_of_two_poses_the_one_that_looks_like_the_picture_costs_less(drawn):
     stand = np.tile(np.eye(4), (len(chain.rig), 1, 1))
     stand[:, :3, :3], stand[:, :3, 3] = (x * s for x, s in zip(posed(chain, *still), (1, chain.size), strict=True))
     image, mask = picture(stand)
-    grid = crop.center[None] - float(crop.side) / 2 + (np.stack(np.meshgrid(np.arange(128), np.arange(128)), -1) + 0.5) * float(crop.side) / 128 - 0.5
-    window = cv2.remap(mask.astype(np.float32), *np.moveaxis(grid.astype(np.float32), -1, 0), cv2.INTER_LINEAR)
     outline = Likeness(surface)  # knows no colours
-    outline.observe(Shot(image, None, 1.0, (255 * coarse(window)).astype(np.uint8), crop), camera)
+    outline.observe(shot_of(image, mask, crop), camera)
     for blur in (1.0, 2.0):
         assert 4 * outline.cost(*posed(chain, *still), blur) < outline.cost(*posed(chain, *other), blur)
     assert outline.normal(*posed(chain, *still), 1.0)[0].shape == (3 * len(chain.active) + 3,) * 2

@@ -13,6 +13,7 @@ from mocap_anything.addon.rig_reader import read_rig
 from mocap_anything.backend.kinematics import basis_from_pose, forward
 from mocap_anything.backend.video import open_clip
 from mocap_anything.training.cases import Truth
+from mocap_anything.training.footage import at_rest
 
 SAMPLE = Path(__file__).resolve().parents[2] / "assets" / "sample"
 
@@ -63,11 +64,9 @@ def test_a_rig_that_nobody_posed_is_found_in_the_film(truth: Truth, tmp_path: Pa
     armature = next(o for o in bpy.context.scene.objects if o.type == "ARMATURE")
     name, rows = armature.name, (0, 5, 11)
     expected = [in_picture(truth.pose[row, :, :3, 3] @ np.array(armature.matrix_world)[:3, :3].T + np.array(armature.matrix_world)[:3, 3]) for row in rows]
-    armature.animation_data_clear()
-    for bone in armature.pose.bones:
-        bone.matrix_basis.identity()
+    rest, out = at_rest(SAMPLE / "sample.blend", name, tmp_path / "rest.blend"), tmp_path / "out.blend"
+    armature = bpy.data.objects[name]
     armature.matrix_world = Matrix.Translation((0.4, 0.3, 0)) @ Matrix.Rotation(np.radians(30), 4, "Z") @ armature.matrix_world
-    rest, out = tmp_path / "rest.blend", tmp_path / "out.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(rest))
     options = ["--reference-kind", "rendered", "--trim-end", "0.46", "--output", str(out)]
     assert main(["capture", str(rest), "--video", str(SAMPLE / "sample.mp4"), *options]) == 0
